@@ -1,0 +1,19 @@
+//! One core's world as a value.
+//!
+//! `portolan-shards` thinks; it never touches the world. There is no socket, clock, thread or global
+//! in this crate: time, bytes and randomness come in through [`shard::Shard`]'s doors, and everything
+//! that must happen outside leaves as an [`io::Output`] or a [`io::Verdict`]. The same code therefore
+//! runs under the sockets of package `portolan`, under the simulator and under the fuzzer.
+//!
+//! Floors, arrows pointing down only: `shard` (3) / `signaling`, `session`, `media`, `policy` (2) /
+//! `realm`, `types`, `limits`, `stats`, `timer`, `fault`, `io`, `random` (1) / `wire` (0).
+#![forbid(unsafe_code)]
+
+pub mod fault;
+pub mod io;
+pub mod limits;
+pub mod random;
+pub mod realm;
+pub mod stats;
+pub mod types;
+pub mod wire;

@@ -1,0 +1,55 @@
+//! Every maximum in one place. Reaching one is a counter and a clear refusal, never a surprise.
+
+use std::time::Duration;
+
+/// Octets of one signaling datagram (the UDP maximum).
+pub const MAX_MESSAGE: usize = 65_535;
+/// Header lines of one SIP message.
+pub const MAX_HEADERS: usize = 256;
+/// m= lines of one description.
+pub const MAX_STREAMS: usize = 8;
+/// Candidates that a latch remembers (rule 12 of the latching rules).
+pub const MAX_CANDIDATES: usize = 8;
+/// Signaling addresses that a leg trusts at once.
+pub const MAX_SOURCES: usize = 4;
+/// Learning window of a latch (rule 2).
+pub const LEARNING_WINDOW: Duration = Duration::from_secs(3);
+/// How long a released media port rests before it is used again (rule 11).
+pub const PORT_REST: Duration = Duration::from_secs(60);
+/// Even/odd port pairs that each realm keeps bound in advance, so that no port is announced before it is bound.
+pub const PORT_RESERVE: usize = 24;
+/// Messages that wait for one other shard in the mesh.
+pub const MESH_DEPTH: usize = 4096;
+
+/// Limits that the configuration sets (per shard unless said).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions open at once.
+    pub sessions: usize,
+    /// Registered bindings.
+    pub bindings: usize,
+    /// Contacts of one address of record.
+    pub contacts_per_aor: usize,
+    /// Transactions open at once.
+    pub transactions: usize,
+    /// A session without any accepted media for this long is reaped.
+    pub media_idle: Duration,
+    /// A session that was never answered is reaped after this long (RFC 3261 timer C and a margin).
+    pub setup: Duration,
+    /// A released media port rests this long (rule 11).
+    pub port_rest: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 100_000,
+            bindings: 500_000,
+            contacts_per_aor: 16,
+            transactions: 200_000,
+            media_idle: Duration::from_secs(300),
+            setup: Duration::from_secs(200),
+            port_rest: PORT_REST,
+        }
+    }
+}

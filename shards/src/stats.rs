@@ -1,0 +1,139 @@
+//! Plain counters of one shard, summed when somebody asks.
+
+use crate::io::DropReason;
+
+/// Number of drop reasons.
+pub const REASONS: usize = DropReason::ALL.len();
+/// Methods that have a counter of their own; the last one stands for all others.
+pub const METHODS: [&str; 15] = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "REGISTER",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "MESSAGE",
+    "PRACK",
+    "REFER",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "other",
+];
+
+/// What one shard has done since it started. All values only grow, but for the gauges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Drops by reason, in the order of [`DropReason::ALL`].
+    pub drops: [u64; REASONS],
+    /// Requests received by method, in the order of [`METHODS`].
+    pub requests: [u64; METHODS.len()],
+    /// Responses received by class: 1xx to 6xx.
+    pub responses: [u64; 6],
+    /// Requests that we answered ourselves with an error, by class 3xx to 6xx (index 0 to 3).
+    pub refused: [u64; 4],
+    /// Signaling messages that crossed to another shard.
+    pub crossings_signaling: u64,
+    /// Other news that crossed to another shard.
+    pub crossings_control: u64,
+    /// Media packets that crossed to another shard. Always 0: no code path can add to it but the runtime's check.
+    pub crossings_media: u64,
+    /// RTP packets forwarded.
+    pub rtp_packets: u64,
+    /// RTP payload octets forwarded (UDP payload).
+    pub rtp_octets: u64,
+    /// RTCP packets forwarded.
+    pub rtcp_packets: u64,
+    /// RTCP octets forwarded.
+    pub rtcp_octets: u64,
+    /// Media addresses learned: latched by a first packet or a proof.
+    pub latched: u64,
+    /// Latches that moved without signaling (NAT rebinding).
+    pub rebound: u64,
+    /// Rivals from the latched address's own host that cannot be told from the peer (rule 13).
+    pub contested: u64,
+    /// Sessions opened.
+    pub sessions_opened: u64,
+    /// Sessions ended by signaling.
+    pub sessions_ended: u64,
+    /// Sessions reaped: idle, never answered, or lost.
+    pub sessions_reaped: u64,
+    /// Sessions closed in which one side never sent media though both gates were open.
+    pub sessions_one_way: u64,
+    /// Gauge: sessions now.
+    pub sessions: u64,
+    /// Gauge: media ports held by sessions now.
+    pub ports: u64,
+    /// Gauge: registered bindings now.
+    pub bindings: u64,
+    /// Gauge: transactions now.
+    pub transactions: u64,
+    /// Keepalives sent.
+    pub keepalives_sent: u64,
+    /// Keepalives that were not answered in time.
+    pub keepalives_missed: u64,
+    /// Bindings dropped because the terminal is gone.
+    pub bindings_lost: u64,
+    /// Media ports that could not be bound.
+    pub port_failures: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            drops: [0; REASONS],
+            requests: [0; METHODS.len()],
+            responses: [0; 6],
+            refused: [0; 4],
+            crossings_signaling: 0,
+            crossings_control: 0,
+            crossings_media: 0,
+            rtp_packets: 0,
+            rtp_octets: 0,
+            rtcp_packets: 0,
+            rtcp_octets: 0,
+            latched: 0,
+            rebound: 0,
+            contested: 0,
+            sessions_opened: 0,
+            sessions_ended: 0,
+            sessions_reaped: 0,
+            sessions_one_way: 0,
+            sessions: 0,
+            ports: 0,
+            bindings: 0,
+            transactions: 0,
+            keepalives_sent: 0,
+            keepalives_missed: 0,
+            bindings_lost: 0,
+            port_failures: 0,
+        }
+    }
+}
+
+impl Stats {
+    /// Count one drop.
+    pub fn drop(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+
+    /// Drops of one reason so far.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    /// Count one request of this method.
+    pub fn request(&mut self, method: &[u8]) {
+        let last = METHODS.len() - 1;
+        let index = METHODS[..last].iter().position(|m| m.as_bytes() == method).unwrap_or(last);
+        self.requests[index] += 1;
+    }
+
+    /// Count one response of this status.
+    pub fn response(&mut self, status: u16) {
+        let class = (status / 100).clamp(1, 6) as usize;
+        self.responses[class - 1] += 1;
+    }
+}

@@ -1,0 +1,132 @@
+//! The words that every floor shares: time, places and identities.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::{Add, AddAssign, Sub};
+use std::time::Duration;
+
+/// A moment: nanoseconds since an epoch that the caller chose (process start, or the simulator's zero).
+///
+/// Eight octets, so that per-stream state stays small; it never reads a clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The epoch itself.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment `nanos` nanoseconds after the epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero when `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(rhs.as_nanos() as u64))
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, rhs: Duration) {
+        *self = *self + rhs;
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+    fn sub(self, rhs: Self) -> Duration {
+        self.since(rhs)
+    }
+}
+
+/// A shard: one core's slice of everything. `0..Mapping::shards`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+/// A realm (a network as Portolan sees it), numbered by the configuration loader. The number stays the same
+/// over reloads as long as the realm's name, address and media ports do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RealmId(pub u16);
+
+/// Which side of Portolan a realm is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Where the terminals and their NATs are.
+    Access,
+    /// Where the softswitches, gatekeepers and trunks are.
+    Core,
+}
+
+impl Side {
+    /// The opposite side.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Access => Self::Core,
+            Self::Core => Self::Access,
+        }
+    }
+}
+
+/// A signaling protocol that Portolan speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proto {
+    /// RFC 3261.
+    Sip,
+}
+
+/// What carries a signaling message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// One message per datagram.
+    Udp,
+}
+
+/// One of our media ports: the realm names the address, the number names the owning shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MediaPort {
+    /// The realm whose address the port is bound on.
+    pub realm: RealmId,
+    /// The UDP port.
+    pub port: u16,
+}
+
+/// The return path of a signaling peer: our socket and theirs (RFC 5626 "flow").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// The realm that the local address belongs to.
+    pub realm: RealmId,
+    /// What carries it.
+    pub transport: Transport,
+    /// Our address: answers must leave from here, because the NAT's mapping points here.
+    pub local: SocketAddr,
+    /// The peer's address as the network shows it (behind NAT: the one that the NAT assigned).
+    pub remote: SocketAddr,
+}
+
+/// Something that identifies a person or a place; logs show it redacted.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Pii<T>(pub T);
+
+impl<T> fmt::Debug for Pii<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl<T> fmt::Display for Pii<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

@@ -1,0 +1,1 @@
+//! Portolan, the process: sockets, cores, configuration, figures.
