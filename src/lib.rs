@@ -1,1 +1,3 @@
 //! Portolan, the process: sockets, cores, configuration, figures.
+
+pub mod mapping;

@@ -1,0 +1,177 @@
+//! Checks of softswitches and of the mappings that lead to them.
+
+use super::check::Check;
+use super::merge::Item;
+use super::place::At;
+use super::raw::{RawMapping, RawRealm, RawSide, RawSoftswitch};
+use super::syntax::choices;
+use ipnet::IpNet;
+use portolan_shards::realm::{Realm, Route, Softswitch};
+use portolan_shards::types::RealmId;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+/// Realms by name, checked or not: a mistake in a realm must not make all that name it look wrong.
+pub(super) struct Known<'k, 'a> {
+    pub(super) raw: &'k [Item<'a, RawRealm>],
+    pub(super) checked: &'k [Option<Realm>],
+}
+
+impl Known<'_, '_> {
+    /// The number of a realm, after checking that it exists and is on the right side.
+    fn realm(&self, check: &mut Check<'_>, at: At<'_>, name: &str, side: RawSide) -> Option<&Realm> {
+        let index = self.raw.iter().position(|item| item.name == name);
+        let Some(index) = index else {
+            let names: Vec<_> = self.raw.iter().map(|item| item.name.as_str()).collect();
+            check.error(at, format!("there is no realm \"{name}\""), choices(name, &names));
+            return None;
+        };
+        let found = self.raw[index].raw.side;
+        if std::mem::discriminant(&found) != std::mem::discriminant(&side) {
+            let hint = match side {
+                RawSide::Access => "name the access realm where the terminals are",
+                RawSide::Core => "a softswitch is reached through a core realm",
+            };
+            check.error(at, format!("the realm \"{name}\" is on the {found:?} side"), hint);
+            return None;
+        }
+        self.checked[index].as_ref()
+    }
+}
+
+/// Check all softswitches; sound ones in order, `None` for the others.
+pub(super) fn softswitches(
+    check: &mut Check<'_>,
+    items: &[Item<'_, RawSoftswitch>],
+    known: &Known<'_, '_>,
+) -> Vec<Option<Softswitch>> {
+    check.names("softswitch", items.iter().map(|item| (item.name.as_str(), item.at)));
+    items.iter().map(|item| softswitch(check, item, known)).collect()
+}
+
+fn softswitch(
+    check: &mut Check<'_>,
+    item: &Item<'_, RawSoftswitch>,
+    known: &Known<'_, '_>,
+) -> Option<Softswitch> {
+    let (raw, at) = (&item.raw, item.at);
+    let realm = known.realm(check, at.field("realm"), &raw.realm, RawSide::Core);
+    if raw.targets.is_empty() {
+        check.error(
+            at.field("targets"),
+            "a softswitch needs a target",
+            "for example `targets: [\"10.0.0.20:5060\"]`",
+        );
+    }
+    let each_target = raw.targets.iter().enumerate();
+    let targets: Vec<_> =
+        each_target.filter_map(|(n, text)| target(check, at.field("targets").nth(n), text, realm)).collect();
+    let each_source = raw.sources.iter().enumerate();
+    let sources: Vec<_> =
+        each_source.filter_map(|(n, text)| source(check, at.field("sources").nth(n), text)).collect();
+    if let Some(domain) = &raw.domain {
+        self::domain(check, at.field("domain"), domain);
+    }
+    let realm = realm?.id;
+    Some(Softswitch { name: item.name.clone(), realm, targets, sources, domain: raw.domain.clone() })
+}
+
+fn target(check: &mut Check<'_>, at: At<'_>, text: &str, realm: Option<&Realm>) -> Option<SocketAddr> {
+    let bare = text.strip_prefix("sip:").unwrap_or(text);
+    let address = check.socket(at, bare, "10.0.0.20:5060")?;
+    let realm = realm?;
+    if address.is_ipv4() != realm.address.is_ipv4() {
+        let hint = format!("give an address of the same family as {}", realm.address);
+        check.error(at, format!("{address} cannot be reached from the realm \"{}\"", realm.name), hint);
+    }
+    if address.ip() == realm.address && realm.sip.iter().any(|&(_, port)| port == address.port()) {
+        let hint = "name the softswitch's address, or requests would run in a circle";
+        check.error(at, format!("{address} is Portolan's own address"), hint);
+    }
+    Some(address)
+}
+
+fn source(check: &mut Check<'_>, at: At<'_>, text: &str) -> Option<IpNet> {
+    let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    if parsed.is_none() {
+        let hint = "write \"10.0.0.0/24\", or one address";
+        check.error(at, format!("`{text}` is not a network prefix"), hint);
+    }
+    parsed
+}
+
+fn domain(check: &mut Check<'_>, at: At<'_>, text: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+    if text.is_empty() || text.len() > 253 || !text.chars().all(plain) {
+        check.error(
+            at,
+            format!("{text:?} is not a domain"),
+            "for example \"example.net\", without \"sip:\" or user",
+        );
+    }
+}
+
+/// Check all mappings; `realms` must be checked ones.
+pub(super) fn routes(
+    check: &mut Check<'_>,
+    items: &[Item<'_, RawMapping>],
+    known: &Known<'_, '_>,
+    softswitches: &[Item<'_, RawSoftswitch>],
+) -> Vec<Route> {
+    let routes: Vec<_> = items.iter().filter_map(|item| route(check, item, known, softswitches)).collect();
+    unreachable(check, items);
+    unserved(check, items, known);
+    routes
+}
+
+fn route(
+    check: &mut Check<'_>,
+    item: &Item<'_, RawMapping>,
+    known: &Known<'_, '_>,
+    softswitches: &[Item<'_, RawSoftswitch>],
+) -> Option<Route> {
+    let (raw, at) = (&item.raw, item.at);
+    let access: Option<RealmId> =
+        known.realm(check, at.field("access"), &raw.access, RawSide::Access).map(|realm| realm.id);
+    let softswitch = softswitches.iter().position(|candidate| candidate.name == raw.softswitch);
+    if softswitch.is_none() {
+        let names: Vec<_> = softswitches.iter().map(|candidate| candidate.name.as_str()).collect();
+        let hint = choices(&raw.softswitch, &names);
+        check.error(at.field("softswitch"), format!("there is no softswitch \"{}\"", raw.softswitch), hint);
+    }
+    for (n, text) in raw.domains.iter().enumerate() {
+        domain(check, at.field("domains").nth(n), text);
+    }
+    Some(Route { access: access?, softswitch: softswitch?, domains: raw.domains.clone() })
+}
+
+/// First match wins: what an earlier mapping takes whole is never asked of a later one.
+fn unreachable(check: &mut Check<'_>, items: &[Item<'_, RawMapping>]) {
+    let mut taken: HashSet<(&str, String)> = HashSet::new();
+    for Item { raw, at, .. } in items {
+        let access = raw.access.as_str();
+        if taken.contains(&(access, String::new())) {
+            let hint = "remove it, or put it before the one without `domains`";
+            check.error(*at, format!("never used: an earlier mapping takes all of \"{access}\""), hint);
+            continue;
+        }
+        if raw.domains.is_empty() {
+            taken.insert((access, String::new()));
+        }
+        for (n, domain) in raw.domains.iter().enumerate() {
+            if !taken.insert((access, domain.to_ascii_lowercase())) {
+                let message = format!("the domain \"{domain}\" of \"{access}\" is mapped twice");
+                check.error(at.field("domains").nth(n), message, "keep the first: it wins");
+            }
+        }
+    }
+}
+
+fn unserved(check: &mut Check<'_>, items: &[Item<'_, RawMapping>], known: &Known<'_, '_>) {
+    for realm in known.raw.iter().filter(|realm| matches!(realm.raw.side, RawSide::Access)) {
+        if !items.iter().any(|item| item.raw.access == realm.name) {
+            let hint = format!("add `(access: \"{}\", softswitch: \"...\")` to `mappings`", realm.name);
+            check.warning_at_key(realm.at, format!("nobody serves the realm \"{}\"", realm.name), hint);
+        }
+    }
+}

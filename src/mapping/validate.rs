@@ -1,0 +1,186 @@
+//! The whole check of one generation, from texts to a mapping.
+
+use super::check::Check;
+use super::intern::Interner;
+use super::machine::Machine;
+use super::merge::{Merged, merge};
+use super::place::{At, Source};
+use super::problem::{Errors, Problem};
+use super::raw::{RawKeepalive, RawLimits, RawShards};
+use super::realms::realms;
+use super::routes::{Known, routes, softswitches};
+use portolan_shards::limits::Limits;
+use portolan_shards::realm::{Keepalive, Realm, Route, Softswitch};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A week: no timer of the configuration is longer.
+const WEEK_S: u64 = 7 * 24 * 3600;
+/// More shards than any machine has cores for.
+const MAX_SHARDS: u64 = 1024;
+
+/// A configuration that passed every check.
+pub(super) struct Valid {
+    pub(super) cores: Vec<usize>,
+    pub(super) shards: u16,
+    pub(super) secret: Option<[u8; 32]>,
+    pub(super) realms: Vec<Arc<Realm>>,
+    pub(super) softswitches: Vec<Arc<Softswitch>>,
+    pub(super) routes: Vec<Route>,
+    pub(super) keepalive: Keepalive,
+    pub(super) limits: Limits,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// Check everything. `interner` learns the realms even when another check fails: a number costs nothing.
+pub(super) fn validate(
+    main: &Source,
+    fragments: &[Source],
+    machine: &Machine,
+    interner: &mut Interner,
+) -> Result<Valid, Errors> {
+    let merged = merge(main, fragments).map_err(Errors)?;
+    let mut check = Check { machine, problems: Vec::new() };
+    let cores = cores(&mut check, merged.root.field("shards"), &merged.main.shards);
+    let shards = cores.len() as u16;
+    let secret = merged.main.secret.as_deref();
+    let secret = secret.and_then(|text| self::secret(&mut check, merged.root.field("secret"), text));
+    let keepalive = keepalive(&mut check, merged.root.field("keepalive"), &merged.main.keepalive);
+    let limits = limits(&mut check, merged.root.field("limits"), &merged.main.limits);
+    let admin = merged.main.admin.listen.as_deref();
+    let at = merged.root.field("admin").field("listen");
+    let admin = admin.and_then(|text| check.socket(at, text, "127.0.0.1:9060"));
+    let network = network(&mut check, &merged, shards, interner);
+    let Network { realms, softswitches, routes } = network;
+    let warnings = check.finish()?;
+    Ok(Valid { cores, shards, secret, realms, softswitches, routes, keepalive, limits, admin, warnings })
+}
+
+struct Network {
+    realms: Vec<Arc<Realm>>,
+    softswitches: Vec<Arc<Softswitch>>,
+    routes: Vec<Route>,
+}
+
+fn network(check: &mut Check<'_>, merged: &Merged<'_>, shards: u16, interner: &mut Interner) -> Network {
+    if merged.realms.is_empty() {
+        let hint = "`portolan init` prints a configuration to start from";
+        check.error(merged.root.field("realms"), "there is no realm: nothing would listen", hint);
+    }
+    let mut checked = realms(check, &merged.realms, shards);
+    for (realm, item) in checked.iter_mut().zip(&merged.realms) {
+        number(check, realm.as_mut(), item.at, interner);
+    }
+    let known = Known { raw: &merged.realms, checked: &checked };
+    let softswitches = softswitches(check, &merged.softswitches, &known);
+    let routes = routes(check, &merged.mappings, &known, &merged.softswitches);
+    Network {
+        realms: checked.into_iter().flatten().map(Arc::new).collect(),
+        softswitches: softswitches.into_iter().flatten().map(Arc::new).collect(),
+        routes,
+    }
+}
+
+fn number(check: &mut Check<'_>, realm: Option<&mut Realm>, at: At<'_>, interner: &mut Interner) {
+    let Some(realm) = realm else { return };
+    match interner.intern(&realm.name, realm.side, realm.address, realm.media) {
+        Some(id) => realm.id = id,
+        None => check.error_at_key(at, "all realm numbers of this run are used", "restart Portolan"),
+    }
+}
+
+/// One core for each shard; never empty.
+fn cores(check: &mut Check<'_>, at: At<'_>, raw: &RawShards) -> Vec<usize> {
+    let available = check.machine.cores.clone();
+    match raw {
+        RawShards::Auto => available,
+        RawShards::Count(count) => {
+            check.within(at, "a shard count", u64::from(*count), 1..=MAX_SHARDS);
+            if usize::from(*count) > available.len() {
+                let message = format!("{count} shards share {} cores", available.len());
+                check.warning(at, message, "`shards: Auto` gives each core one shard");
+            }
+            available
+                .iter()
+                .copied()
+                .cycle()
+                .take(usize::from(*count).clamp(1, MAX_SHARDS as usize))
+                .collect()
+        }
+        RawShards::Cores(cores) => {
+            listed(check, at, cores, &available);
+            if cores.is_empty() {
+                available
+            } else {
+                cores.iter().copied().take(MAX_SHARDS as usize).collect()
+            }
+        }
+    }
+}
+
+fn listed(check: &mut Check<'_>, at: At<'_>, cores: &[usize], available: &[usize]) {
+    if cores.is_empty() || cores.len() as u64 > MAX_SHARDS {
+        check.error(at, "the list of cores is empty or too long", format!("give 1 to {MAX_SHARDS} cores"));
+    }
+    for (index, core) in cores.iter().enumerate() {
+        let at = at.nth(0).nth(index);
+        if !available.contains(core) {
+            let hint = format!("this process may use {available:?}");
+            check.error(at, format!("there is no core {core}"), hint);
+        } else if cores[..index].contains(core) {
+            check.error(at, format!("core {core} is listed twice"), "one shard runs on one core");
+        }
+    }
+}
+
+fn secret(check: &mut Check<'_>, at: At<'_>, text: &str) -> Option<[u8; 32]> {
+    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
+    let octets: Option<Vec<u8>> = digits
+        .filter(|digits| digits.len() == 64)
+        .map(|digits| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect());
+    let secret = octets.and_then(|octets| octets.try_into().ok());
+    if secret.is_none() {
+        let hint = "64 hex digits (openssl rand -hex 32), or leave it out for a random one at each start";
+        check.error(at, "the secret is not 64 hex digits", hint);
+    }
+    secret
+}
+
+fn keepalive(check: &mut Check<'_>, at: At<'_>, raw: &RawKeepalive) -> Keepalive {
+    check.within(at.field("interval_s"), "a keepalive interval", raw.interval_s, 1..=3600);
+    check.within(at.field("misses"), "a number of misses", u64::from(raw.misses), 1..=100);
+    if (121..=3600).contains(&raw.interval_s) {
+        let hint = "many NATs forget a UDP mapping after 30 seconds; RFC 4787 allows it after 120";
+        check.warning(at.field("interval_s"), "keepalives this rare let NAT mappings expire", hint);
+    }
+    Keepalive { interval: Duration::from_secs(raw.interval_s), misses: raw.misses }
+}
+
+fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
+    let default = Limits::default();
+    let mut count = |name: &str, value: Option<usize>, default: usize| {
+        let value = value.unwrap_or(default);
+        check.within(at.field(name), &format!("`{name}`"), value as u64, 1..=100_000_000);
+        value
+    };
+    let sessions = count("sessions", raw.sessions, default.sessions);
+    let bindings = count("bindings", raw.bindings, default.bindings);
+    let contacts_per_aor = count("contacts_per_aor", raw.contacts_per_aor, default.contacts_per_aor);
+    let transactions = count("transactions", raw.transactions, default.transactions);
+    let mut seconds = |name: &str, value: Option<u64>, default: Duration| {
+        let value = value.unwrap_or(default.as_secs());
+        check.within(at.field(name), &format!("`{name}`"), value, 1..=WEEK_S);
+        Duration::from_secs(value)
+    };
+    Limits {
+        sessions,
+        bindings,
+        contacts_per_aor,
+        transactions,
+        media_idle: seconds("media_idle_s", raw.media_idle_s, default.media_idle),
+        setup: seconds("setup_s", raw.setup_s, default.setup),
+        port_rest: seconds("port_rest_s", raw.port_rest_s, default.port_rest),
+    }
+}

@@ -1,0 +1,61 @@
+//! Every shipped configuration is sound, and says what its comments say.
+
+use portolan::mapping::{Loaded, Loader, Machine};
+use portolan_shards::realm::KeepaliveMethod;
+use std::path::{Path, PathBuf};
+
+fn example(name: &str) -> Loaded {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+    let loaded = Loader::new(Machine::with_cores(2)).load(&path);
+    loaded.unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn every_file_in_config_is_accepted_without_a_warning() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .expect("config exists")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    let examples: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|e| e == "ron")).collect();
+    assert!(examples.len() >= 4);
+    for path in examples {
+        let loaded = example(path.file_name().and_then(|name| name.to_str()).expect("a plain name"));
+        assert_eq!(loaded.warnings, [], "{}", path.display());
+    }
+}
+
+#[test]
+fn the_shipped_file_spells_out_the_defaults() {
+    let loaded = example("portolan.ron");
+    assert_eq!(loaded.mapping.limits, portolan_shards::limits::Limits::default());
+    assert_eq!(loaded.mapping.keepalive.interval.as_secs(), 25);
+    assert_eq!(loaded.mapping.keepalive.misses, 3);
+    assert_eq!(loaded.admin, "127.0.0.1:9060".parse().ok());
+    assert_eq!(loaded.mapping.shards, 2);
+}
+
+#[test]
+fn the_loopback_mapping_needs_no_other_network() {
+    let mapping = example("loopback.ron").mapping;
+    assert!(mapping.realms.iter().all(|realm| realm.address.is_loopback()));
+    assert!(mapping.softswitches.iter().all(|s| s.targets.iter().all(|t| t.ip().is_loopback())));
+}
+
+#[test]
+fn home_workers_reach_their_enterprise_by_domain() {
+    let mapping = example("two-enterprises.ron").mapping;
+    let id = |name: &str| mapping.realms.iter().find(|realm| realm.name == name).expect("it is there").id;
+    let served = |realm: &str, domain: &str| mapping.route(id(realm), domain).map(|s| s.name.as_str());
+    assert_eq!(served("internet", "ACME.example"), Some("acme-pbx"));
+    assert_eq!(served("internet", "198.51.100.10"), Some("public"));
+    assert_eq!(served("acme", "anything"), Some("acme-pbx"));
+    assert_eq!(mapping.realms[0].keepalive, KeepaliveMethod::Crlf);
+}
+
+#[test]
+fn ipv6_realms_have_ipv6_homes() {
+    let mapping = example("ipv6.ron").mapping;
+    let core = mapping.realms.iter().find(|realm| realm.name == "core6").expect("it is there");
+    assert_eq!(core.home(portolan_shards::types::ShardId(1)), "[fd00::10]:6001".parse().ok());
+}
