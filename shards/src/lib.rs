@@ -12,6 +12,7 @@
 pub mod fault;
 pub mod io;
 pub mod limits;
+pub mod media;
 pub mod random;
 pub mod realm;
 pub mod stats;

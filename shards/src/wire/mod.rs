@@ -1,1 +1,2 @@
 //! Bytes to meaning and back: no state, no clock.
+pub mod rtp;

@@ -1,0 +1,349 @@
+//! The RTP latch of one leg: learn fast, never be stolen (RFC 7362).
+//!
+//! Inputs are the leg's [`Trust`] (S and D) and its packets. Off-path attackers (rank 3) change nothing here. The rule
+//! numbers are those of the design: 2 arm, 3 first packet, 4 proof, 5 destination, 6 better rank, 7 rebinding, 8 and 9
+//! re-arming, 12 drops leave no trace, 13 contested.
+
+use super::rivals::{Proof, Rivals};
+use super::trust::{Addr, Rank, Trust};
+use crate::io::DropReason;
+use crate::limits::LEARNING_WINDOW;
+use crate::types::Instant;
+use std::time::Duration;
+
+/// Packets in order that prove a source (rule 4).
+const PROOF: u8 = 4;
+/// The same for a source that is only in the right network (rule 3).
+const PROOF_NETWORK: u8 = 6;
+/// Packets in order after which a provisional source is sent to (rule 5).
+const CONFIDENT: u8 = 2;
+/// The largest step of the sequence number within a proof (rule 4).
+const MAX_STEP: u16 = 16;
+/// Packets sent to an announced address that never answers (rule 5).
+const BUDGET: u16 = 250;
+/// The budget of an address that has answered.
+const UNLIMITED: u16 = u16::MAX;
+/// A latched source must be silent this long, and ten packet times, before it can have rebound (rule 7).
+const SILENCE: Duration = Duration::from_millis(500);
+/// After a re-arm the old source must be silent for so many packet times before another host or port of equal rank
+/// takes its place; whoever really moved has stopped sending from there.
+const STALE_SILENCE: u32 = 3;
+/// Time between two rebindings (rule 7).
+const REBIND_PAUSE: Duration = Duration::from_secs(2);
+/// Rebindings in one call (rule 7).
+const MAX_REBINDS: u8 = 8;
+
+/// One admitted packet, as far as the latch looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// Its source.
+    pub from: Addr,
+    /// SSRC and sequence number; `None` where the stream is not RTP, and order cannot be checked.
+    pub rtp: Option<(u32, u16)>,
+}
+
+impl Heard {
+    pub(super) fn ssrc(&self) -> u32 {
+        self.rtp.map_or(0, |(ssrc, _)| ssrc)
+    }
+
+    pub(super) fn sequence(&self) -> u16 {
+        self.rtp.map_or(0, |(_, sequence)| sequence)
+    }
+
+    /// Is this the next packet, or nearly, of that stream?
+    pub(super) fn continues(&self, ssrc: u32, sequence: u16) -> bool {
+        self.rtp.is_none_or(|(s, n)| s == ssrc && (1..=MAX_STEP).contains(&n.wrapping_sub(sequence)))
+    }
+}
+
+/// What the latch says about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heed {
+    /// It comes from the peer.
+    Accept(Event),
+    /// It does not, or not provably.
+    Drop(DropReason, Event),
+}
+
+/// What a packet changed, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing worth counting.
+    None,
+    /// The source is latched now.
+    Latched,
+    /// The latch moved without signaling (rule 7).
+    Rebound,
+    /// A rival on the peer's own host sends a well-formed stream beside it (rule 13).
+    Contested,
+}
+
+/// Where one leg's media comes from and goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Latch {
+    armed: Option<Instant>,
+    held: Option<Held>,
+    rebound_at: Instant,
+    rebinds: u8,
+    budget: u16,
+    resumed: bool,
+    contested: bool,
+    rivals: Rivals,
+}
+
+/// The source in possession: provisional until `proven`.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    addr: Addr,
+    ssrc: u32,
+    sequence: u16,
+    run: u8,
+    rank: Rank,
+    proven: bool,
+    /// From before the last re-arm.
+    stale: bool,
+    run_since: Instant,
+    last: Instant,
+}
+
+impl Default for Latch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Latch {
+    /// Unarmed: everything is dropped.
+    pub const fn new() -> Self {
+        Self {
+            armed: None,
+            held: None,
+            rebound_at: Instant::ZERO,
+            rebinds: 0,
+            budget: BUDGET,
+            resumed: false,
+            contested: false,
+            rivals: Rivals::NONE,
+        }
+    }
+
+    /// S or D of the leg changed (or are there at last): learn for [`LEARNING_WINDOW`]. What is latched keeps its place
+    /// until a new source proves itself or the window ends (rules 2, 8, 9).
+    pub fn arm(&mut self, now: Instant, trust: &Trust, announced_changed: bool) {
+        self.armed = Some(now);
+        self.rivals.clear();
+        self.contested = false;
+        if announced_changed {
+            self.budget = BUDGET;
+        }
+        if let Some(held) = &mut self.held {
+            held.stale = true;
+            held.rank = trust.rank(held.addr);
+        }
+    }
+
+    /// Has a description been accepted?
+    pub fn is_armed(&self) -> bool {
+        self.armed.is_some()
+    }
+
+    /// Signaling opened this leg's gate again after a hold. If the NAT forgot the mapping meanwhile, the peer comes back
+    /// from another port, maybe with a new SSRC: that one rebinding need not show the old SSRC.
+    pub fn resume(&mut self) {
+        self.resumed = true;
+    }
+
+    /// Something arrived from the announced host by another way (RTCP): it may be sent to without limit.
+    pub fn answered(&mut self) {
+        self.budget = UNLIMITED;
+    }
+
+    /// The source in possession, provisional or latched.
+    pub fn source(&self) -> Option<Addr> {
+        self.held.map(|held| held.addr)
+    }
+
+    /// The latched source; a provisional one is not latched.
+    pub fn latched(&self) -> Option<Addr> {
+        self.held.filter(|held| held.proven).map(|held| held.addr)
+    }
+
+    /// The rank of the source in possession.
+    pub fn rank(&self) -> Option<Rank> {
+        self.held.map(|held| held.rank)
+    }
+
+    /// Inside the learning window?
+    pub fn is_learning(&self, now: Instant) -> bool {
+        self.armed.is_some_and(|armed| now.since(armed) <= LEARNING_WINDOW)
+    }
+
+    /// Judge one admitted packet.
+    pub fn receive(&mut self, now: Instant, heard: &Heard, trust: &Trust, ptime: Duration) -> Heed {
+        if self.armed.is_none() {
+            return Heed::Drop(DropReason::NotArmed, Event::None);
+        }
+        self.settle(now, trust);
+        match &mut self.held {
+            Some(held) if held.addr == heard.from => {
+                self.resumed = false;
+                Heed::Accept(held.follow(now, heard, ptime))
+            }
+            Some(held) => {
+                let held = *held;
+                self.challenge(now, held, heard, trust.rank(heard.from), ptime)
+            }
+            None => self.first(now, heard, trust.rank(heard.from), ptime),
+        }
+    }
+
+    /// Where to send what the other end says (rule 5). Counts against the budget, so ask only when a packet will go.
+    pub fn destination(&mut self, now: Instant, trust: &Trust) -> Option<Addr> {
+        self.settle(now, trust);
+        match self.held {
+            Some(held) if held.stale && trust.is_trusted() => trust.announced().or(Some(held.addr)),
+            Some(held) if held.proven || held.run >= CONFIDENT => Some(held.addr),
+            _ => self.announced(trust),
+        }
+    }
+
+    fn announced(&mut self, trust: &Trust) -> Option<Addr> {
+        let addr = trust.announced()?;
+        if !trust.is_trusted() && self.budget != UNLIMITED {
+            self.budget = self.budget.checked_sub(1)?;
+        }
+        Some(addr)
+    }
+
+    /// Nobody is latched (rule 3).
+    fn first(&mut self, now: Instant, heard: &Heard, rank: Rank, ptime: Duration) -> Heed {
+        match rank {
+            Rank::Exact | Rank::Host => self.take(now, heard, rank, rank == Rank::Exact),
+            Rank::Network => match self.rivals.heard(now, heard, ptime) {
+                Some(proof) if proof.reaches(PROOF_NETWORK, ptime) => self.take(now, heard, rank, true),
+                _ => Heed::Drop(DropReason::Unproven, Event::None),
+            },
+            Rank::Stranger => Heed::Drop(DropReason::Stranger, Event::None),
+        }
+    }
+
+    /// Somebody else is latched.
+    fn challenge(&mut self, now: Instant, held: Held, heard: &Heard, rank: Rank, ptime: Duration) -> Heed {
+        if rank == Rank::Stranger {
+            return Heed::Drop(DropReason::Stranger, Event::None);
+        }
+        let at_once = rank == Rank::Exact || !held.stale;
+        if self.is_learning(now) && rank < held.rank && at_once {
+            return self.take(now, heard, rank, rank == Rank::Exact);
+        }
+        let Some(proof) = self.rivals.heard(now, heard, ptime) else {
+            return Heed::Drop(DropReason::Unproven, Event::None);
+        };
+        if !proof.reaches(PROOF, ptime) {
+            return Heed::Drop(DropReason::Unproven, Event::None);
+        }
+        if self.supersedes(now, &held, rank, ptime) {
+            return self.take(now, heard, rank, true);
+        }
+        if self.rebinds(now, &held, heard, rank, ptime) {
+            return self.rebind(now, heard, rank);
+        }
+        Heed::Drop(DropReason::Unproven, self.contest(&held, rank, proof))
+    }
+
+    /// May a proved rival take the place of an unproven source (rule 4), or of one from before the re-arm (rule 9)?
+    fn supersedes(&self, now: Instant, held: &Held, rank: Rank, ptime: Duration) -> bool {
+        if held.stale {
+            let quiet = now.since(held.last) >= ptime * STALE_SILENCE;
+            return rank <= Rank::Host && (rank < held.rank || rank == held.rank && quiet);
+        }
+        !held.proven && rank <= held.rank
+    }
+
+    /// Is a proved rival the latched peer behind a new NAT mapping (rule 7)? Inside the window the SSRC may differ, but
+    /// the rank may not worsen (rule 6).
+    fn rebinds(&self, now: Instant, held: &Held, heard: &Heard, rank: Rank, ptime: Duration) -> bool {
+        let silent = now.since(held.last);
+        let learning = self.is_learning(now);
+        let paused = self.rebinds == 0 || now.since(self.rebound_at) >= REBIND_PAUSE;
+        silent >= SILENCE.max(ptime * 10)
+            && rank <= if learning { held.rank.min(Rank::Host) } else { Rank::Host }
+            && (learning || self.resumed || held.is_continued(heard, silent, ptime))
+            && paused
+            && self.rebinds < MAX_REBINDS
+    }
+
+    fn rebind(&mut self, now: Instant, heard: &Heard, rank: Rank) -> Heed {
+        self.rebinds += 1;
+        self.rebound_at = now;
+        self.take(now, heard, rank, true);
+        Heed::Accept(Event::Rebound)
+    }
+
+    /// A rival stream beside a living peer: said once per window, and the latch stays (rule 13).
+    fn contest(&mut self, held: &Held, rank: Rank, proof: Proof) -> Event {
+        if self.contested || rank > Rank::Host || held.last < proof.since {
+            return Event::None;
+        }
+        self.contested = true;
+        Event::Contested
+    }
+
+    fn take(&mut self, now: Instant, heard: &Heard, rank: Rank, proven: bool) -> Heed {
+        let proven = proven || heard.rtp.is_none();
+        self.rivals.clear();
+        self.resumed = false;
+        self.held = Some(Held {
+            addr: heard.from,
+            ssrc: heard.ssrc(),
+            sequence: heard.sequence(),
+            run: 1,
+            rank,
+            proven,
+            stale: false,
+            run_since: now,
+            last: now,
+        });
+        Heed::Accept(if proven { Event::Latched } else { Event::None })
+    }
+
+    /// The window after a re-arm is over and no new source has proved itself: the old one stays if the leg's S and D
+    /// still allow it, and if it spoke since or there is nowhere better to send to.
+    fn settle(&mut self, now: Instant, trust: &Trust) {
+        let Some(held) = self.held.as_mut().filter(|held| held.stale) else { return };
+        let Some(armed) = self.armed.filter(|armed| now.since(*armed) > LEARNING_WINDOW) else { return };
+        let alive = held.last >= armed || trust.announced().is_none();
+        if held.rank < Rank::Stranger && alive {
+            held.stale = false;
+        } else {
+            self.held = None;
+        }
+    }
+}
+
+impl Held {
+    /// One more packet of the source in possession.
+    fn follow(&mut self, now: Instant, heard: &Heard, ptime: Duration) -> Event {
+        if heard.continues(self.ssrc, self.sequence) {
+            self.run = self.run.saturating_add(1);
+        } else {
+            self.run = 1;
+            self.run_since = now;
+        }
+        (self.ssrc, self.sequence, self.last) = (heard.ssrc(), heard.sequence(), now);
+        let proof = Proof { count: self.run, span: now.since(self.run_since), since: self.run_since };
+        if self.proven || !proof.reaches(PROOF, ptime) {
+            return Event::None;
+        }
+        self.proven = true;
+        Event::Latched
+    }
+
+    /// Is this the same stream, not further on than the silence explains?
+    fn is_continued(&self, heard: &Heard, silent: Duration, ptime: Duration) -> bool {
+        let Some((ssrc, sequence)) = heard.rtp else { return true };
+        let advance = u128::from(sequence.wrapping_sub(self.sequence));
+        ssrc == self.ssrc && advance <= silent.as_micros() * 3 / (ptime.as_micros() * 2).max(1) + 64
+    }
+}

@@ -1,0 +1,87 @@
+//! The policer: a token bucket in the form of a theoretical arrival time (GCRA), for packets and for octets.
+//!
+//! Only accepted packets are charged, so a stranger cannot eat the peer's allowance.
+
+use crate::types::Instant;
+use std::time::Duration;
+
+/// How much more than the nominal rate is accepted (rule 1).
+const MARGIN: u64 = 3;
+/// What may arrive at once: this much time's worth of the accepted rate.
+const BURST: Duration = Duration::from_secs(1);
+/// Fractions of a nanosecond that a cost is counted in.
+const FRACTION: u64 = 256;
+/// RTCP is a twentieth of the session's bandwidth (RFC 3550 section 6.2), but never allowed less than this.
+const RTCP_FLOOR: Rate = Rate { packets_per_s: 25, octets_per_s: 8_000 };
+
+/// The nominal rate of one direction, as negotiated (b=, codec, ptime).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Packets per second; at least 1.
+    pub packets_per_s: u32,
+    /// Octets of UDP payload per second, RTP headers included; at least 1.
+    pub octets_per_s: u32,
+}
+
+impl Rate {
+    /// The rate of RTP that carries `octets_per_s` of codec payload in packets of `ptime`.
+    pub fn rtp(octets_per_s: u32, ptime: Duration) -> Self {
+        let packets_per_s = (1_000_000 / ptime.as_micros().clamp(1_000, 1_000_000)) as u32;
+        Self { packets_per_s, octets_per_s: octets_per_s.saturating_add(packets_per_s * 12) }
+    }
+
+    /// The rate of the RTCP that goes with RTP of this rate.
+    pub fn rtcp(self) -> Self {
+        Self {
+            packets_per_s: (self.packets_per_s / 20).max(RTCP_FLOOR.packets_per_s),
+            octets_per_s: (self.octets_per_s / 20).max(RTCP_FLOOR.octets_per_s),
+        }
+    }
+}
+
+impl Default for Rate {
+    /// 64 kbit/s audio in packets of 20 ms.
+    fn default() -> Self {
+        Self::rtp(8_000, Duration::from_millis(20))
+    }
+}
+
+/// One direction's allowance.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter {
+    packets_until: Instant,
+    octets_until: Instant,
+    packet_cost: u32,
+    octet_cost: u32,
+}
+
+impl Meter {
+    /// A full bucket of three times this rate.
+    pub fn new(rate: Rate) -> Self {
+        let mut meter =
+            Self { packets_until: Instant::ZERO, octets_until: Instant::ZERO, packet_cost: 0, octet_cost: 0 };
+        meter.set(rate);
+        meter
+    }
+
+    /// A new rate from now on; what was spent stays spent.
+    pub fn set(&mut self, rate: Rate) {
+        let cost = |per_s: u32| (1_000_000_000 * FRACTION) / (u64::from(per_s.max(1)) * MARGIN);
+        self.packet_cost = u32::try_from(cost(rate.packets_per_s)).unwrap_or(u32::MAX);
+        self.octet_cost = u32::try_from(cost(rate.octets_per_s)).unwrap_or(u32::MAX);
+    }
+
+    /// Is there room for one more packet? Changes nothing.
+    pub fn allows(&self, now: Instant) -> bool {
+        self.packets_until <= now + BURST && self.octets_until <= now + BURST
+    }
+
+    /// Charge one accepted packet of so many octets.
+    pub fn charge(&mut self, now: Instant, octets: usize) {
+        let add = |until: Instant, units: u64, cost: u32| {
+            until.max(now) + Duration::from_nanos(units.saturating_mul(u64::from(cost)) / FRACTION)
+        };
+        self.packets_until = add(self.packets_until, 1, self.packet_cost);
+        self.octets_until = add(self.octets_until, octets as u64, self.octet_cost);
+    }
+}

@@ -1,0 +1,281 @@
+//! One stream: two ends back to back, and the way of a packet from one to the other.
+
+use super::companion::Companion;
+use super::latch::{Event, Heard, Heed, Latch};
+use super::meter::Meter;
+use super::trust::{Addr, Trust};
+use super::{Counters, Description, End, EndPorts, Gate, Rate};
+use crate::io::DropReason;
+use crate::stats::Stats;
+use crate::types::{Instant, MediaPort};
+use crate::wire::rtp::{self, Rtp};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A stream's whole state.
+#[derive(Debug)]
+pub(super) struct Stream {
+    ends: [Facing; 2],
+    gate: Gate,
+    last_media: Option<Instant>,
+}
+
+/// What we know about one end.
+#[derive(Debug)]
+struct Facing {
+    latch: Latch,
+    companion: Companion,
+    trust: Trust,
+    meter: Meter,
+    rtcp_meter: Meter,
+    counters: Counters,
+    payload_types: [u64; 2],
+    ptime: Duration,
+    ports: EndPorts,
+    mux: bool,
+    rtp_profile: bool,
+    secure: bool,
+}
+
+/// A packet at one of our ports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival<'a> {
+    pub(super) now: Instant,
+    pub(super) end: End,
+    /// It came in at the RTCP port.
+    pub(super) rtcp_port: bool,
+    pub(super) from: Addr,
+    pub(super) packet: &'a [u8],
+}
+
+/// The way out: our port, and the peer.
+type Way = (MediaPort, Addr);
+
+impl Stream {
+    pub(super) fn new(a: EndPorts, b: EndPorts) -> Self {
+        Self { ends: [Facing::new(a), Facing::new(b)], gate: Gate::CLOSED, last_media: None }
+    }
+
+    pub(super) fn ports(&self, end: End) -> EndPorts {
+        self.ends[end as usize].ports
+    }
+
+    pub(super) fn counters(&self) -> [Counters; 2] {
+        [self.ends[0].counters, self.ends[1].counters]
+    }
+
+    pub(super) fn last_media(&self) -> Option<Instant> {
+        self.last_media
+    }
+
+    pub(super) fn latched(&self, end: End) -> Option<Addr> {
+        self.ends[end as usize].latch.latched()
+    }
+
+    pub(super) fn describe(
+        &mut self,
+        now: Instant,
+        end: End,
+        sources: &[IpAddr],
+        learn_net: bool,
+        d: &Description,
+    ) {
+        self.ends[end as usize].describe(now, sources, learn_net, d);
+    }
+
+    pub(super) fn trust(&mut self, now: Instant, end: End, source: IpAddr) {
+        let facing = &mut self.ends[end as usize];
+        if facing.trust.add(source) && facing.latch.is_armed() {
+            facing.latch.arm(now, &facing.trust, false);
+        }
+    }
+
+    pub(super) fn set_gate(&mut self, gate: Gate) {
+        for end in End::BOTH {
+            if gate.from(end) && !self.gate.from(end) {
+                self.ends[end as usize].latch.resume();
+            }
+        }
+        self.gate = gate;
+    }
+
+    /// The way of one packet through the stream.
+    pub(super) fn relay(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<Way, DropReason> {
+        let way = match self.ends[arrival.end as usize].is_rtcp(arrival) {
+            true => self.relay_rtcp(arrival, stats),
+            false => self.relay_rtp(arrival, stats),
+        };
+        match way {
+            Ok(_) => self.last_media = Some(arrival.now),
+            Err(_) => self.ends[arrival.end as usize].counters.dropped += 1,
+        }
+        way
+    }
+
+    fn relay_rtp(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<Way, DropReason> {
+        let open = self.gate.from(arrival.end);
+        let (near, far) = self.near_far(arrival.end);
+        let payload = near.accept_rtp(arrival, stats)?;
+        if !open {
+            return Err(DropReason::GateClosed);
+        }
+        let to = far.latch.destination(arrival.now, &far.trust).ok_or(DropReason::NoDestination)?;
+        near.counters.rtp_packets += 1;
+        near.counters.rtp_payload_octets += payload as u64;
+        near.counters.rtp_ip_octets += (arrival.packet.len() + headers(arrival.from.ip)) as u64;
+        stats.rtp_packets += 1;
+        stats.rtp_octets += arrival.packet.len() as u64;
+        Ok((far.ports.rtp, to))
+    }
+
+    fn relay_rtcp(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<Way, DropReason> {
+        let open = self.gate != Gate::CLOSED;
+        let (near, far) = self.near_far(arrival.end);
+        near.accept_rtcp(arrival)?;
+        if !open {
+            return Err(DropReason::GateClosed);
+        }
+        let way = far.rtcp_way().ok_or(DropReason::NoDestination)?;
+        near.counters.rtcp_packets += 1;
+        near.counters.rtcp_octets += arrival.packet.len() as u64;
+        stats.rtcp_packets += 1;
+        stats.rtcp_octets += arrival.packet.len() as u64;
+        Ok(way)
+    }
+
+    fn near_far(&mut self, end: End) -> (&mut Facing, &mut Facing) {
+        let [a, b] = &mut self.ends;
+        match end {
+            End::A => (a, b),
+            End::B => (b, a),
+        }
+    }
+}
+
+impl Facing {
+    fn new(ports: EndPorts) -> Self {
+        let rate = Rate::default();
+        Self {
+            latch: Latch::new(),
+            companion: Companion::new(),
+            trust: Trust::default(),
+            meter: Meter::new(rate),
+            rtcp_meter: Meter::new(rate.rtcp()),
+            counters: Counters::default(),
+            payload_types: [0; 2],
+            ptime: Duration::from_millis(20),
+            ports,
+            mux: false,
+            rtp_profile: true,
+            secure: false,
+        }
+    }
+
+    fn describe(&mut self, now: Instant, sources: &[IpAddr], learn_net: bool, d: &Description) {
+        let change = self.trust.update(sources, learn_net, d);
+        if change.any() || !self.latch.is_armed() {
+            self.latch.arm(now, &self.trust, change.announced);
+        }
+        if change.announced {
+            self.companion.arm();
+        }
+        self.meter.set(d.rate);
+        self.rtcp_meter.set(d.rate.rtcp());
+        self.payload_types = d.payload_types;
+        self.ptime = d.ptime;
+        self.mux = d.mux;
+        self.rtp_profile = d.rtp_profile;
+        self.secure = d.secure;
+    }
+
+    fn is_rtcp(&self, arrival: &Arrival<'_>) -> bool {
+        arrival.rtcp_port || self.mux && self.rtp_profile && rtp::is_rtcp(arrival.packet)
+    }
+
+    /// Admission (rule 1), then the latch. Payload octets of an accepted packet.
+    fn accept_rtp(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<usize, DropReason> {
+        if !self.latch.is_armed() {
+            return Err(DropReason::NotArmed);
+        }
+        let (rtp, payload) = self.admit(arrival.packet)?;
+        if !self.meter.allows(arrival.now) {
+            return Err(DropReason::Rate);
+        }
+        let heard = Heard { from: arrival.from, rtp };
+        let heed = self.latch.receive(arrival.now, &heard, &self.trust, self.ptime);
+        let (Heed::Accept(event) | Heed::Drop(_, event)) = heed;
+        count(event, stats);
+        if let Heed::Drop(reason, _) = heed {
+            return Err(reason);
+        }
+        self.meter.charge(arrival.now, arrival.packet.len());
+        Ok(payload)
+    }
+
+    /// SSRC and sequence number, where there are any, and payload octets.
+    fn admit(&self, packet: &[u8]) -> Result<(Option<(u32, u16)>, usize), DropReason> {
+        if !self.rtp_profile {
+            return Ok((None, packet.len()));
+        }
+        let parsed = if self.secure { Rtp::parse_secure(packet) } else { Rtp::parse(packet) };
+        let rtp = parsed.ok_or(DropReason::NotRtp)?;
+        let (word, bit) = (usize::from(rtp.payload_type / 64), rtp.payload_type % 64);
+        if self.payload_types[word] >> bit & 1 == 0 {
+            return Err(DropReason::PayloadType);
+        }
+        Ok((Some((rtp.ssrc, rtp.sequence)), rtp.payload.len()))
+    }
+
+    fn accept_rtcp(&mut self, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+        if !self.latch.is_armed() {
+            return Err(DropReason::NotArmed);
+        }
+        let check = if self.secure { rtp::srtcp_starts } else { rtp::rtcp_tiles };
+        if !self.rtp_profile || !check(arrival.packet) {
+            return Err(DropReason::NotRtcp);
+        }
+        if !self.rtcp_meter.allows(arrival.now) {
+            return Err(DropReason::Rate);
+        }
+        self.judge_rtcp(arrival)?;
+        if self.trust.control() == Some(arrival.from) {
+            self.latch.answered();
+        }
+        self.rtcp_meter.charge(arrival.now, arrival.packet.len());
+        Ok(())
+    }
+
+    /// On the RTP port (multiplexed) RTCP comes from the RTP latch itself and teaches nothing.
+    fn judge_rtcp(&mut self, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+        if arrival.rtcp_port {
+            return self.companion.receive(arrival.now, arrival.from, &self.trust, &self.latch);
+        }
+        match self.latch.latched() {
+            Some(addr) if addr == arrival.from => Ok(()),
+            Some(_) => Err(DropReason::Stranger),
+            None => Err(DropReason::NotRtcp),
+        }
+    }
+
+    /// Where RTCP to this end leaves and goes.
+    fn rtcp_way(&mut self) -> Option<Way> {
+        if self.mux {
+            return self.latch.latched().map(|to| (self.ports.rtp, to));
+        }
+        self.companion.destination(&self.trust, &self.latch).map(|to| (self.ports.rtcp, to))
+    }
+}
+
+fn count(event: Event, stats: &mut Stats) {
+    match event {
+        Event::None => {}
+        Event::Latched => stats.latched += 1,
+        Event::Rebound => stats.rebound += 1,
+        Event::Contested => stats.contested += 1,
+    }
+}
+
+/// Octets of the UDP and IP headers.
+fn headers(ip: IpAddr) -> usize {
+    if ip.is_ipv4() { 28 } else { 48 }
+}
