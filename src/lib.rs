@@ -1,3 +1,4 @@
 //! Portolan, the process: sockets, cores, configuration, figures.
 
+pub mod io;
 pub mod mapping;
