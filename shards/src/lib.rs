@@ -15,6 +15,8 @@ pub mod limits;
 pub mod media;
 pub mod random;
 pub mod realm;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod stats;
 pub mod types;
 pub mod wire;
