@@ -80,13 +80,11 @@ impl Companion {
     pub fn destination(&mut self, trust: &Trust, rtp: &Latch) -> Option<Addr> {
         rtp.latched()?;
         self.check(trust, rtp);
-        if let Some(held) = self.held {
-            return Some(held.addr);
+        if let Some(addr) = trust.told_control().or(self.latched()) {
+            return Some(addr);
         }
         let addr = trust.control()?;
-        if !trust.is_trusted() {
-            self.budget = self.budget.checked_sub(1)?;
-        }
+        self.budget = self.budget.checked_sub(1)?;
         Some(addr)
     }
 

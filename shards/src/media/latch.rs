@@ -25,8 +25,8 @@ const BUDGET: u16 = 250;
 const UNLIMITED: u16 = u16::MAX;
 /// A latched source must be silent this long, and ten packet times, before it can have rebound (rule 7).
 const SILENCE: Duration = Duration::from_millis(500);
-/// After a re-arm the old source must be silent for so many packet times before another host or port of equal rank
-/// takes its place; whoever really moved has stopped sending from there.
+/// After a re-arm the old source must be silent for so many packet times before another of no better rank takes its
+/// place; whoever really moved has stopped sending from there.
 const STALE_SILENCE: u32 = 3;
 /// Time between two rebindings (rule 7).
 const REBIND_PAUSE: Duration = Duration::from_secs(2);
@@ -199,10 +199,13 @@ impl Latch {
     }
 
     /// Where to send what the other end says (rule 5). Counts against the budget, so ask only when a packet will go.
+    /// The softswitch is taken at its word: its network has no NAT, gateways there may send from another port than they
+    /// listen on, and recorders never send at all.
     pub fn destination(&mut self, now: Instant, trust: &Trust) -> Option<Addr> {
         self.settle(now, trust);
+        let told = trust.told();
         match self.held {
-            Some(held) if held.stale && trust.is_trusted() => trust.announced().or(Some(held.addr)),
+            _ if told.is_some() => told,
             Some(held) if held.proven || held.run >= CONFIDENT => Some(held.addr),
             _ => self.announced(trust),
         }
@@ -210,7 +213,7 @@ impl Latch {
 
     fn announced(&mut self, trust: &Trust) -> Option<Addr> {
         let addr = trust.announced()?;
-        if !trust.is_trusted() && self.budget != UNLIMITED {
+        if self.budget != UNLIMITED {
             self.budget = self.budget.checked_sub(1)?;
         }
         Some(addr)
@@ -256,7 +259,7 @@ impl Latch {
     fn supersedes(&self, now: Instant, held: &Held, rank: Rank, ptime: Duration) -> bool {
         if held.stale {
             let quiet = now.since(held.last) >= ptime * STALE_SILENCE;
-            return rank <= Rank::Host && (rank < held.rank || rank == held.rank && quiet);
+            return rank <= Rank::Host && (rank < held.rank || quiet);
         }
         !held.proven && rank <= held.rank
     }
@@ -312,8 +315,10 @@ impl Latch {
     /// still allow it, and if it spoke since or there is nowhere better to send to.
     fn settle(&mut self, now: Instant, trust: &Trust) {
         let Some(held) = self.held.as_mut().filter(|held| held.stale) else { return };
-        let Some(armed) = self.armed.filter(|armed| now.since(*armed) > LEARNING_WINDOW) else { return };
-        let alive = held.last >= armed || trust.announced().is_none();
+        if self.armed.is_some_and(|armed| now.since(armed) <= LEARNING_WINDOW) {
+            return;
+        }
+        let alive = now.since(held.last) < LEARNING_WINDOW || trust.announced().is_none();
         if held.rank < Rank::Stranger && alive {
             held.stale = false;
         } else {

@@ -9,7 +9,9 @@ use std::time::Duration;
 const MARGIN: u64 = 3;
 /// What may arrive at once: this much time's worth of the accepted rate.
 const BURST: Duration = Duration::from_secs(1);
-/// Fractions of a nanosecond that a cost is counted in.
+/// Nanoseconds of a second.
+const NANOS: u64 = 1_000_000_000;
+/// Fractions of a nanosecond that an octet's cost is counted in.
 const FRACTION: u64 = 256;
 /// RTCP is a twentieth of the session's bandwidth (RFC 3550 section 6.2), but never allowed less than this.
 const RTCP_FLOOR: Rate = Rate { packets_per_s: 25, octets_per_s: 8_000 };
@@ -19,7 +21,7 @@ const RTCP_FLOOR: Rate = Rate { packets_per_s: 25, octets_per_s: 8_000 };
 pub struct Rate {
     /// Packets per second; at least 1.
     pub packets_per_s: u32,
-    /// Octets of UDP payload per second, RTP headers included; at least 1.
+    /// Octets of UDP payload per second, RTP headers included; less than 20 counts as 20.
     pub octets_per_s: u32,
 }
 
@@ -51,7 +53,9 @@ impl Default for Rate {
 pub struct Meter {
     packets_until: Instant,
     octets_until: Instant,
+    /// Nanoseconds.
     packet_cost: u32,
+    /// Fractions of a nanosecond.
     octet_cost: u32,
 }
 
@@ -66,9 +70,9 @@ impl Meter {
 
     /// A new rate from now on; what was spent stays spent.
     pub fn set(&mut self, rate: Rate) {
-        let cost = |per_s: u32| (1_000_000_000 * FRACTION) / (u64::from(per_s.max(1)) * MARGIN);
-        self.packet_cost = u32::try_from(cost(rate.packets_per_s)).unwrap_or(u32::MAX);
-        self.octet_cost = u32::try_from(cost(rate.octets_per_s)).unwrap_or(u32::MAX);
+        let cost = |second: u64, per_s: u32| second / (u64::from(per_s.max(1)) * MARGIN);
+        self.packet_cost = Duration::from_nanos(cost(NANOS, rate.packets_per_s)).subsec_nanos();
+        self.octet_cost = u32::try_from(cost(NANOS * FRACTION, rate.octets_per_s)).unwrap_or(u32::MAX);
     }
 
     /// Is there room for one more packet? Changes nothing.
@@ -78,10 +82,60 @@ impl Meter {
 
     /// Charge one accepted packet of so many octets.
     pub fn charge(&mut self, now: Instant, octets: usize) {
-        let add = |until: Instant, units: u64, cost: u32| {
-            until.max(now) + Duration::from_nanos(units.saturating_mul(u64::from(cost)) / FRACTION)
-        };
-        self.packets_until = add(self.packets_until, 1, self.packet_cost);
-        self.octets_until = add(self.octets_until, octets as u64, self.octet_cost);
+        let octets = octets as u64 * u64::from(self.octet_cost) / FRACTION;
+        self.packets_until = self.packets_until.max(now) + Duration::from_nanos(u64::from(self.packet_cost));
+        self.octets_until = self.octets_until.max(now) + Duration::from_nanos(octets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets accepted in `seconds` when one of `octets` comes every millisecond.
+    fn accepted(rate: Rate, octets: usize, seconds: u64) -> u64 {
+        let mut meter = Meter::new(rate);
+        let offered = (0..seconds * 1_000).map(|ms| Instant::ZERO + Duration::from_millis(ms));
+        offered
+            .filter(|&now| {
+                meter.allows(now) && {
+                    meter.charge(now, octets);
+                    true
+                }
+            })
+            .count() as u64
+    }
+
+    #[test]
+    fn passes_three_times_the_packet_rate_and_a_burst() {
+        let rate = Rate { packets_per_s: 50, octets_per_s: 1_000_000 };
+        let passed = accepted(rate, 172, 10);
+        assert!((1_640..=1_660).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn passes_three_times_the_octet_rate_and_a_burst() {
+        let rate = Rate { packets_per_s: 1_000, octets_per_s: 8_600 };
+        let passed = accepted(rate, 172, 10);
+        assert!((1_640..=1_660).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn a_slow_rate_is_kept() {
+        let passed = accepted(Rate { packets_per_s: 1, octets_per_s: 1_000_000 }, 10, 10);
+        assert!((30..=36).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn asking_costs_nothing() {
+        let meter = Meter::new(Rate { packets_per_s: 1, octets_per_s: 100 });
+        assert!((0..1_000).all(|_| meter.allows(Instant::ZERO)));
+    }
+
+    #[test]
+    fn rate_of_g711_counts_its_headers() {
+        let rate = Rate::rtp(8_000, Duration::from_millis(20));
+        assert_eq!(rate, Rate { packets_per_s: 50, octets_per_s: 8_600 });
+        assert_eq!(Rate::rtp(8_000, Duration::ZERO).packets_per_s, 1_000);
     }
 }

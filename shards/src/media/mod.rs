@@ -64,8 +64,8 @@ pub struct Description {
     pub rtp: Option<SocketAddr>,
     /// The announced RTCP address (a=rtcp, RFC 3605), or one port above `rtp`.
     pub rtcp: Option<SocketAddr>,
-    /// Send to the announced address whatever its range: the softswitch's own network is private. Also lifts the limit
-    /// of packets sent to an address that never answers, so a recorder that only listens is served.
+    /// The softswitch announced it: send exactly there, whatever the address range and whatever is learned; what is
+    /// learned still decides whose packets are accepted.
     pub trusted: bool,
     /// This end and we agreed to RTCP on the RTP port (RFC 5761).
     pub mux: bool,

@@ -39,6 +39,7 @@ pub struct Ports {
     opening: usize,
     held: usize,
     failures: usize,
+    paused_until: Instant,
     now: Instant,
 }
 
@@ -57,6 +58,7 @@ impl Ports {
             opening: 0,
             held: 0,
             failures: 0,
+            paused_until: Instant::ZERO,
             now: Instant::ZERO,
         }
     }
@@ -65,8 +67,9 @@ impl Ports {
     /// comes to [`Self::opened`]. Pairs released at least `rest` ago can be drawn again. After many failures in a row
     /// it draws nothing for a second.
     pub fn refill(&mut self, now: Instant, rng: &mut Rng, rest: Duration, open: &mut impl FnMut(MediaPort)) {
-        self.wake(now, rest);
-        if self.is_paused(now) {
+        self.now = now;
+        self.wake(rest);
+        if self.pauses() {
             return;
         }
         while self.ready.len() + self.opening < PORT_RESERVE {
@@ -112,9 +115,10 @@ impl Ports {
     pub fn release(&mut self, now: Instant, ports: EndPorts, close: &mut impl FnMut(MediaPort)) {
         let held = self.pair(ports.rtp).filter(|pair| self.states[usize::from(*pair)] == State::Held);
         let Some(pair) = held else { return };
-        self.now = self.now.max(now);
+        self.now = now;
         self.held -= 1;
         self.set_aside(pair);
+        let ports = self.ports(pair);
         close(ports.rtp);
         close(ports.rtcp);
     }
@@ -140,26 +144,24 @@ impl Ports {
     }
 
     /// Rested pairs are free again.
-    fn wake(&mut self, now: Instant, rest: Duration) {
+    fn wake(&mut self, rest: Duration) {
         while let Some(&(since, pair)) = self.resting.front() {
-            if now.since(since) < rest {
+            if self.now.since(since) < rest {
                 break;
             }
             self.resting.pop_front();
             self.states[usize::from(pair)] = State::Free;
             self.free.push(pair);
         }
-        if now.since(self.now) >= PAUSE {
-            self.failures = 0;
-        }
     }
 
-    fn is_paused(&mut self, now: Instant) -> bool {
-        let paused = self.failures >= MAX_FAILURES;
-        if !paused {
-            self.now = self.now.max(now);
+    /// Did so much fail lately that drawing more is useless?
+    fn pauses(&mut self) -> bool {
+        if self.failures >= MAX_FAILURES {
+            self.failures = 0;
+            self.paused_until = self.now + PAUSE;
         }
-        paused
+        self.now < self.paused_until
     }
 
     fn set_aside(&mut self, pair: Pair) {
@@ -185,4 +187,121 @@ impl Ports {
 fn draw(from: &mut Vec<Pair>, rng: &mut Rng) -> Option<Pair> {
     let index = rng.below(from.len() as u64) as usize;
     (index < from.len()).then(|| from.swap_remove(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REST: Duration = Duration::from_secs(60);
+
+    fn pool(pairs: u16) -> (Ports, Rng) {
+        let range = PortRange { first: 20_000, last: 20_000 + pairs * 2 - 1 };
+        (Ports::new(RealmId(1), range), Rng::new([7; 32]))
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// Refill, and answer every port by `binds`; what was asked for, and what must be closed again.
+    fn refill(
+        pool: &mut Ports,
+        rng: &mut Rng,
+        now: Instant,
+        binds: impl Fn(u16) -> bool,
+    ) -> (Vec<u16>, Vec<u16>) {
+        let mut asked = Vec::new();
+        pool.refill(now, rng, REST, &mut |port| asked.push(port.port));
+        let answer = |&port: &u16| pool.opened(MediaPort { realm: RealmId(1), port }, binds(port));
+        let closed = asked.iter().filter_map(answer).map(|port| port.port).collect();
+        (asked, closed)
+    }
+
+    #[test]
+    fn keeps_a_reserve_of_bound_pairs() {
+        let (mut pool, mut rng) = pool(100);
+        let (asked, _) = refill(&mut pool, &mut rng, at(0), |_| true);
+        assert_eq!((asked.len(), pool.ready()), (PORT_RESERVE * 2, PORT_RESERVE));
+        assert_eq!(refill(&mut pool, &mut rng, at(0), |_| true).0, []);
+        pool.take(&mut rng).unwrap();
+        assert_eq!(refill(&mut pool, &mut rng, at(0), |_| true).0.len(), 2);
+    }
+
+    #[test]
+    fn pairs_are_even_and_odd_and_never_given_twice() {
+        let (mut pool, mut rng) = pool(40);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..40 {
+            refill(&mut pool, &mut rng, at(0), |_| true);
+            let ports = pool.take(&mut rng).unwrap();
+            assert!(ports.rtp.port.is_multiple_of(2) && ports.rtcp.port == ports.rtp.port + 1);
+            assert!((20_000..20_080).contains(&ports.rtp.port) && seen.insert(ports.rtp.port));
+        }
+        assert_eq!((pool.take(&mut rng), pool.held()), (None, 40));
+    }
+
+    #[test]
+    fn pairs_are_drawn_at_random() {
+        let (mut pool, mut rng) = pool(1_000);
+        let (asked, _) = refill(&mut pool, &mut rng, at(0), |_| true);
+        assert!(!asked.is_sorted());
+        assert!(asked.iter().max().unwrap() - asked.iter().min().unwrap() > 1_000);
+    }
+
+    #[test]
+    fn a_released_pair_is_closed_and_rests() {
+        let (mut pool, mut rng) = pool(1);
+        refill(&mut pool, &mut rng, at(0), |_| true);
+        let ports = pool.take(&mut rng).unwrap();
+        let mut closed = Vec::new();
+        pool.release(at(10), ports, &mut |port| closed.push(port));
+        assert_eq!(closed, [ports.rtp, ports.rtcp]);
+        assert_eq!((pool.held(), pool.resting()), (0, 1));
+        assert_eq!(refill(&mut pool, &mut rng, at(69), |_| true).0, []);
+        assert_eq!(refill(&mut pool, &mut rng, at(70), |_| true).0, [20_000, 20_001]);
+    }
+
+    #[test]
+    fn releasing_twice_or_a_foreign_pair_does_nothing() {
+        let (mut pool, mut rng) = pool(2);
+        refill(&mut pool, &mut rng, at(0), |_| true);
+        let ports = pool.take(&mut rng).unwrap();
+        let foreign = MediaPort { realm: RealmId(2), port: ports.rtp.port };
+        pool.release(at(1), ports, &mut |_| {});
+        for ports in [ports, EndPorts { rtp: foreign, rtcp: foreign }] {
+            pool.release(at(1), ports, &mut |_| panic!("closed a port that was not held"));
+        }
+        assert_eq!((pool.held(), pool.resting()), (0, 1));
+    }
+
+    #[test]
+    fn half_a_pair_is_closed_and_set_aside() {
+        let (mut pool, mut rng) = pool(2);
+        let (_, closed) = refill(&mut pool, &mut rng, at(0), |port| port != 20_001 && port != 20_002);
+        assert_eq!(closed.len(), 2);
+        assert!(closed.contains(&20_000) && closed.contains(&20_003));
+        assert_eq!((pool.ready(), pool.resting()), (0, 2));
+        refill(&mut pool, &mut rng, at(60), |_| true);
+        assert_eq!(pool.ready(), 2);
+    }
+
+    #[test]
+    fn when_everything_fails_it_pauses_instead_of_walking_the_range() {
+        let (mut pool, mut rng) = pool(1_000);
+        let mut asked = |seconds| refill(&mut pool, &mut rng, at(seconds), |_| false).0.len();
+        assert_eq!(asked(5), PORT_RESERVE * 2);
+        assert_eq!((0..100).map(|_| asked(5)).sum::<usize>(), 0);
+        assert_eq!(asked(6), PORT_RESERVE * 2);
+    }
+
+    #[test]
+    fn an_empty_or_odd_slice_is_harmless() {
+        let mut rng = Rng::new([1; 32]);
+        let mut empty = Ports::new(RealmId(0), PortRange { first: 100, last: 99 });
+        empty.refill(at(0), &mut rng, REST, &mut |_| panic!("nothing to open"));
+        assert_eq!((empty.take(&mut rng), empty.free()), (None, 0));
+        let last = Ports::new(RealmId(0), PortRange { first: 65_531, last: 65_535 });
+        assert_eq!((last.free(), last.ports(1).rtcp.port), (2, 65_535));
+    }
 }

@@ -41,8 +41,8 @@ impl Relay {
         StreamId(id)
     }
 
-    /// What the peer at `end` announced, and `sources`: all addresses that its signaling was accepted from. Arms the
-    /// latch; again only if either really changed, so a session refresh or a hold disturbs nothing.
+    /// What the peer at `end` announced, and `sources`: addresses that its signaling was accepted from, added to those
+    /// known. Arms the latch; again only if either is really new, so a session refresh or a hold disturbs nothing.
     pub fn describe(
         &mut self,
         now: Instant,
@@ -94,8 +94,8 @@ impl Relay {
     pub fn close(&mut self, id: StreamId) -> [Counters; 2] {
         let Some(stream) = self.streams.try_remove(id.0 as usize) else { return Default::default() };
         for ports in End::BOTH.map(|end| stream.ports(end)) {
-            self.slots.clear(ports.rtp);
-            self.slots.clear(ports.rtcp);
+            self.slots.clear(ports.rtp, id.0);
+            self.slots.clear(ports.rtcp, id.0);
         }
         stream.counters()
     }

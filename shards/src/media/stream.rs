@@ -12,6 +12,9 @@ use crate::wire::rtp::{self, Rtp};
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Packet times that make sense, shortest and longest; what was announced is brought into this range.
+const PTIME: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+
 /// A stream's whole state.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -182,7 +185,7 @@ impl Facing {
         self.meter.set(d.rate);
         self.rtcp_meter.set(d.rate.rtcp());
         self.payload_types = d.payload_types;
-        self.ptime = d.ptime;
+        self.ptime = d.ptime.clamp(PTIME.0, PTIME.1);
         self.mux = d.mux;
         self.rtp_profile = d.rtp_profile;
         self.secure = d.secure;
@@ -238,7 +241,7 @@ impl Facing {
             return Err(DropReason::Rate);
         }
         self.judge_rtcp(arrival)?;
-        if self.trust.control() == Some(arrival.from) {
+        if self.trust.announced().is_some_and(|d| d.ip == arrival.from.ip) {
             self.latch.answered();
         }
         self.rtcp_meter.charge(arrival.now, arrival.packet.len());
@@ -260,7 +263,8 @@ impl Facing {
     /// Where RTCP to this end leaves and goes.
     fn rtcp_way(&mut self) -> Option<Way> {
         if self.mux {
-            return self.latch.latched().map(|to| (self.ports.rtp, to));
+            let latched = self.latch.latched()?;
+            return Some((self.ports.rtp, self.trust.told().unwrap_or(latched)));
         }
         self.companion.destination(&self.trust, &self.latch).map(|to| (self.ports.rtcp, to))
     }

@@ -43,6 +43,7 @@ pub enum Rank {
 /// S and D of one leg.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trust {
+    /// The one that was named last comes first.
     sources: [Option<IpAddr>; MAX_SOURCES],
     announced: Option<Addr>,
     control: Option<Addr>,
@@ -51,34 +52,26 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Take over what signaling says now; did S or D really change? A held description (no address) keeps the last D.
-    /// Of more than [`MAX_SOURCES`] sources the last ones count.
+    /// Take over what signaling says now; did S or D really change? S only grows, by `sources`. A held description (no
+    /// address) keeps the last D.
     pub fn update(&mut self, sources: &[IpAddr], learn_net: bool, description: &Description) -> Change {
-        let before = *self;
-        self.sources = [None; MAX_SOURCES];
-        for &source in sources {
-            self.add(source);
-        }
+        let before = self.announced;
+        let grown = sources.iter().filter(|source| self.add(**source)).count();
         if let Some(rtp) = description.rtp {
             self.announced = Some(rtp.into());
             self.control = description.rtcp.map(Addr::from);
         }
         self.learn_net = learn_net;
         self.trusted = description.trusted;
-        Change { sources: !self.same_sources(&before), announced: self.announced != before.announced }
+        Change { sources: grown > 0, announced: self.announced != before }
     }
 
-    /// S grows by one; the oldest gives way when S is full. False when it was known already.
+    /// S grows by one; the one that was not named for longest gives way when S is full. False when it was known.
     pub fn add(&mut self, source: IpAddr) -> bool {
-        if self.vouches(source) {
-            return false;
-        }
-        let room = self.sources.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.sources.rotate_left(1);
-            MAX_SOURCES - 1
-        });
-        self.sources[room] = Some(source);
-        true
+        let known = self.sources.iter().position(|s| *s == Some(source));
+        self.sources[..=known.unwrap_or(MAX_SOURCES - 1)].rotate_right(1);
+        self.sources[0] = Some(source);
+        known.is_none()
     }
 
     /// The rank of a packet's source.
@@ -105,9 +98,14 @@ impl Trust {
         self.control.filter(|&d| self.usable(d))
     }
 
-    /// Announced by the softswitch, so not limited to answering addresses.
-    pub fn is_trusted(&self) -> bool {
-        self.trusted
+    /// The media address that the softswitch announced: not to be doubted.
+    pub fn told(&self) -> Option<Addr> {
+        self.announced().filter(|_| self.trusted)
+    }
+
+    /// The RTCP address that the softswitch announced.
+    pub fn told_control(&self) -> Option<Addr> {
+        self.control().filter(|_| self.trusted)
     }
 
     fn usable(&self, addr: Addr) -> bool {
@@ -118,17 +116,12 @@ impl Trust {
     fn vouches(&self, ip: IpAddr) -> bool {
         self.sources.contains(&Some(ip))
     }
-
-    fn same_sources(&self, other: &Self) -> bool {
-        let within = |a: &Self, b: &Self| a.sources.iter().flatten().all(|s| b.vouches(*s));
-        within(self, other) && within(other, self)
-    }
 }
 
 /// What a new description changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// S is another set.
+    /// S grew.
     pub sources: bool,
     /// D is another address.
     pub announced: bool,
@@ -173,4 +166,114 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let special = ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
     !(special || ip.is_unique_local() || ip.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn addr(text: &str) -> Addr {
+        text.parse::<SocketAddr>().unwrap().into()
+    }
+
+    fn trust(source: &str, rtp: &str, learn_net: bool, trusted: bool) -> Trust {
+        let description = Description { rtp: Some(rtp.parse().unwrap()), trusted, ..Description::default() };
+        let mut trust = Trust::default();
+        trust.update(&[ip(source)], learn_net, &description);
+        trust
+    }
+
+    #[test]
+    fn ranks_follow_the_design() {
+        let trust = trust("203.0.113.7", "198.51.100.2:4000", true, false);
+        assert_eq!(trust.rank(addr("198.51.100.2:4000")), Rank::Exact);
+        assert_eq!(trust.rank(addr("198.51.100.2:4001")), Rank::Host);
+        assert_eq!(trust.rank(addr("203.0.113.7:9")), Rank::Host);
+        assert_eq!(trust.rank(addr("203.0.113.8:9")), Rank::Network);
+        assert_eq!(trust.rank(addr("198.51.100.3:4000")), Rank::Stranger);
+    }
+
+    #[test]
+    fn the_network_counts_only_where_the_realm_opts_in() {
+        let trust = trust("203.0.113.7", "198.51.100.2:4000", false, false);
+        assert_eq!(trust.rank(addr("203.0.113.8:9")), Rank::Stranger);
+    }
+
+    #[test]
+    fn the_ipv6_network_is_a_64() {
+        let trust = trust("2001:db8:1:2::7", "10.0.0.1:4000", true, false);
+        assert_eq!(trust.rank(addr("[2001:db8:1:2:ffff::1]:9")), Rank::Network);
+        assert_eq!(trust.rank(addr("[2001:db8:1:3::7]:9")), Rank::Stranger);
+    }
+
+    #[test]
+    fn a_private_announcement_is_not_usable() {
+        for d in [
+            "10.1.2.3:4",
+            "192.168.1.1:4",
+            "127.0.0.1:4",
+            "169.254.1.1:4",
+            "100.64.0.1:4",
+            "224.0.0.1:4",
+            "[fe80::1]:4",
+            "[fd00::1]:4",
+            "[::ffff:10.0.0.1]:4",
+            "198.51.100.9:0",
+        ] {
+            let trust = trust("203.0.113.7", d, true, false);
+            assert_eq!(trust.announced(), None, "{d}");
+            assert_eq!(trust.rank(addr(d)), Rank::Stranger, "{d}");
+        }
+    }
+
+    #[test]
+    fn a_private_announcement_is_usable_when_signaling_came_from_there() {
+        let trust = trust("127.0.4.1", "127.0.4.1:4000", false, false);
+        assert_eq!(trust.announced(), Some(addr("127.0.4.1:4000")));
+        assert_eq!(trust.told(), None);
+    }
+
+    #[test]
+    fn the_softswitch_is_taken_at_its_word() {
+        assert_eq!(trust("127.0.3.1", "10.0.0.9:4000", false, true).told(), Some(addr("10.0.0.9:4000")));
+        assert_eq!(trust("127.0.3.1", "0.0.0.0:4000", false, true).told(), None);
+        assert_eq!(trust("127.0.3.1", "239.1.1.1:4000", false, true).told(), None);
+    }
+
+    #[test]
+    fn a_refresh_and_a_hold_change_nothing() {
+        let mut trust = trust("203.0.113.7", "10.0.0.1:4000", false, false);
+        let refresh = Description { rtp: Some("10.0.0.1:4000".parse().unwrap()), ..Description::default() };
+        assert!(!trust.update(&[ip("203.0.113.7")], false, &refresh).any());
+        assert!(!trust.update(&[ip("203.0.113.7")], false, &Description::default()).any());
+        assert!(!trust.update(&[], false, &refresh).any());
+    }
+
+    #[test]
+    fn another_address_or_source_is_a_change() {
+        let mut trust = trust("203.0.113.7", "10.0.0.1:4000", false, false);
+        let moved = Description { rtp: Some("10.0.0.1:4002".parse().unwrap()), ..Description::default() };
+        assert_eq!(trust.update(&[], false, &moved), Change { sources: false, announced: true });
+        assert_eq!(
+            trust.update(&[ip("203.0.113.8")], false, &moved),
+            Change { sources: true, announced: false }
+        );
+    }
+
+    #[test]
+    fn the_source_named_longest_ago_gives_way() {
+        let mut trust = Trust::default();
+        let all: Vec<IpAddr> = (0..=MAX_SOURCES as u8).map(|n| IpAddr::from([203, 0, 113, n])).collect();
+        for source in &all[..MAX_SOURCES] {
+            assert!(trust.add(*source));
+        }
+        assert!(!trust.add(all[0]));
+        assert!(trust.add(all[MAX_SOURCES]));
+        let kept: Vec<bool> = all.iter().map(|source| trust.vouches(*source)).collect();
+        assert_eq!(kept, [true, false, true, true, true]);
+    }
 }

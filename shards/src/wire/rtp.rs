@@ -99,3 +99,101 @@ fn padding(body: &[u8]) -> Option<usize> {
     let count = usize::from(*body.last()?);
     (count >= 1 && count <= body.len()).then_some(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packet(first: u8, rest: &[u8]) -> Vec<u8> {
+        let mut packet = vec![first, 0x88, 0x12, 0x34, 0, 0, 0, 7, 0xca, 0xfe, 0xba, 0xbe];
+        packet.extend_from_slice(rest);
+        packet
+    }
+
+    #[test]
+    fn reads_the_fixed_header() {
+        let rtp = Rtp::parse(&packet(0x80, &[1, 2, 3])).unwrap();
+        assert_eq!((rtp.payload_type, rtp.marker, rtp.sequence, rtp.timestamp), (8, true, 0x1234, 7));
+        assert_eq!((rtp.ssrc, rtp.payload), (0xcafe_babe, 12..15));
+    }
+
+    #[test]
+    fn accepts_an_empty_payload() {
+        assert_eq!(Rtp::parse(&packet(0x80, &[])).unwrap().payload, 12..12);
+    }
+
+    #[test]
+    fn refuses_other_versions_and_short_packets() {
+        assert_eq!(Rtp::parse(&packet(0x40, &[])), None);
+        assert_eq!(Rtp::parse(&packet(0x80, &[])[..11]), None);
+        assert_eq!(Rtp::parse(&[]), None);
+    }
+
+    #[test]
+    fn refuses_a_csrc_list_longer_than_the_packet() {
+        assert_eq!(Rtp::parse(&packet(0x82, &[0; 7])), None);
+        assert_eq!(Rtp::parse(&packet(0x82, &[0; 8])).unwrap().payload, 20..20);
+    }
+
+    #[test]
+    fn skips_the_extension_and_refuses_a_cut_one() {
+        let rtp = Rtp::parse(&packet(0x90, &[0xbe, 0xde, 0, 1, 9, 9, 9, 9, 5])).unwrap();
+        assert_eq!(rtp.payload, 20..21);
+        assert_eq!(Rtp::parse(&packet(0x90, &[0xbe, 0xde, 0, 1, 9, 9, 9])), None);
+        assert_eq!(Rtp::parse(&packet(0x90, &[0xbe])), None);
+    }
+
+    #[test]
+    fn takes_padding_off_and_refuses_impossible_padding() {
+        assert_eq!(Rtp::parse(&packet(0xa0, &[5, 5, 0, 2])).unwrap().payload, 12..14);
+        assert_eq!(Rtp::parse(&packet(0xa0, &[5, 0])), None);
+        assert_eq!(Rtp::parse(&packet(0xa0, &[5, 3])), None);
+        assert_eq!(Rtp::parse(&packet(0xa0, &[])), None);
+    }
+
+    #[test]
+    fn does_not_read_encrypted_padding() {
+        assert_eq!(Rtp::parse_secure(&packet(0xa0, &[5, 0])).unwrap().payload, 12..14);
+    }
+
+    #[test]
+    fn tells_rtcp_from_rtp_by_the_second_octet() {
+        assert!(is_rtcp(&[0x80, 192]) && is_rtcp(&[0x81, 200, 0, 0]) && is_rtcp(&[0x80, 223]));
+        assert!(
+            !is_rtcp(&[0x80, 191]) && !is_rtcp(&[0x80, 224]) && !is_rtcp(&[0x40, 200]) && !is_rtcp(&[0x80])
+        );
+    }
+
+    #[test]
+    fn rtcp_must_tile_its_datagram() {
+        let (report, bye) = ([0x80, 201, 0, 1, 1, 2, 3, 4], [0x81, 203, 0, 1, 1, 2, 3, 4]);
+        assert!(rtcp_tiles(&report));
+        assert!(rtcp_tiles(&[report, bye].concat()));
+        assert!(rtcp_tiles(&[0x80, 203, 0, 0]));
+        assert!(!rtcp_tiles(&[]));
+        assert!(!rtcp_tiles(&[&report[..], &[0]].concat()));
+        assert!(!rtcp_tiles(&report[..7]));
+        assert!(!rtcp_tiles(&[&report[..], &[0x80, 100, 0, 0]].concat()));
+    }
+
+    #[test]
+    fn srtcp_needs_only_its_first_header() {
+        let sealed = [&[0x80, 201, 0, 1, 1, 2, 3, 4][..], &[0xee; 14]].concat();
+        assert!(srtcp_starts(&sealed) && !rtcp_tiles(&sealed));
+        assert!(!srtcp_starts(&sealed[..8]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_read_safely(octets in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(rtp) = Rtp::parse(&octets) {
+                prop_assert!(rtp.payload.start >= 12 && rtp.payload.end <= octets.len());
+            }
+            if rtcp_tiles(&octets) {
+                prop_assert!(octets.len().is_multiple_of(4) && is_rtcp(&octets));
+            }
+            srtcp_starts(&octets);
+        }
+    }
+}
