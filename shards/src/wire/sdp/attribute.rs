@@ -1,0 +1,85 @@
+//! Values of a= and b= lines.
+
+use crate::wire::{Span, text};
+
+/// Who sends, as the writer of the description sees it (RFC 8866 6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Both.
+    SendRecv,
+    /// The writer only.
+    SendOnly,
+    /// The other only.
+    RecvOnly,
+    /// Nobody.
+    Inactive,
+}
+
+impl Direction {
+    /// The direction that the value of an a= line names.
+    pub fn of(value: &[u8]) -> Option<Self> {
+        let spellings = [
+            (&b"sendrecv"[..], Self::SendRecv),
+            (b"sendonly", Self::SendOnly),
+            (b"recvonly", Self::RecvOnly),
+            (b"inactive", Self::Inactive),
+        ];
+        let name = name(value);
+        spellings
+            .into_iter()
+            .find(|(text, _)| name.eq_ignore_ascii_case(text))
+            .map(|(_, direction)| direction)
+    }
+}
+
+/// Whether the value of an a= line is about ICE (RFC 8839) or BUNDLE (RFC 9143), which are only understood when every
+/// address in them is true. `mid` is not among them: without its BUNDLE group it is a harmless label.
+pub fn is_ice_or_bundle(value: &[u8]) -> bool {
+    let name = name(value);
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    is(b"candidate")
+        || is(b"remote-candidates")
+        || is(b"end-of-candidates")
+        || is(b"bundle-only")
+        || name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"ice-"))
+        || is(b"group") && first_word(after_name(value)).eq_ignore_ascii_case(b"BUNDLE")
+}
+
+/// Whether the value of an a= line names an address that nothing here rewrites: alternatives to c= (ALTC, RFC 6947),
+/// NAT hints, and source filters (RFC 4570).
+pub fn is_address_leak(value: &[u8]) -> bool {
+    let leaks = [&b"X-nat"[..], b"alt", b"altc", b"X-altc", b"source-filter"];
+    leaks.iter().any(|leak| name(value).eq_ignore_ascii_case(leak))
+}
+
+/// What stands before the colon.
+pub(super) fn name(value: &[u8]) -> &[u8] {
+    let end = value.iter().position(|&b| b == b':').unwrap_or(value.len());
+    value[..end].trim_ascii()
+}
+
+/// Packet time in milliseconds, a fraction cut off.
+pub(super) fn ptime(value: &[u8]) -> Option<u16> {
+    let whole = after_name(value).split(|&b| b == b'.').next()?;
+    text::port(whole.trim_ascii())
+}
+
+/// What a b= line makes of the rate known so far: AS wins over TIAS (which is in bit/s).
+pub(super) fn bandwidth(known: Option<u32>, value: &[u8]) -> Option<u32> {
+    let figure = || text::number(after_name(value).trim_ascii());
+    let kbits = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    match name(value) {
+        name if name.eq_ignore_ascii_case(b"AS") => figure().map(kbits).or(known),
+        name if name.eq_ignore_ascii_case(b"TIAS") => known.or(figure().map(|n| kbits(n.div_ceil(1000)))),
+        _ => known,
+    }
+}
+
+fn after_name(value: &[u8]) -> &[u8] {
+    let colon = text::find(value, Span::new(0, value.len()), |b| b == b':');
+    colon.map_or(&[], |at| &value[at + 1..])
+}
+
+fn first_word(text: &[u8]) -> &[u8] {
+    text.split(|b| matches!(b, b' ' | b'\t')).find(|w| !w.is_empty()).unwrap_or_default()
+}

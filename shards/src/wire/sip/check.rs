@@ -1,0 +1,86 @@
+//! What a message must fulfil before anything above looks at it.
+
+use super::{Message, Name, NameAddr, Start, Via};
+use crate::fault::Fault;
+use crate::wire::{Span, text};
+
+/// The first mandatory header that is not there.
+pub(super) fn missing(message: &Message<'_>) -> Option<Fault> {
+    let mandatory = [
+        (Name::Via, "no Via"),
+        (Name::From, "no From"),
+        (Name::To, "no To"),
+        (Name::CallId, "no Call-ID"),
+        (Name::CSeq, "no CSeq"),
+    ];
+    let absent = mandatory.into_iter().find(|&(name, _)| message.value(name).is_none_or(<[u8]>::is_empty));
+    absent.map(|(_, what)| Fault::Malformed(what))
+}
+
+/// Everything but the body's length.
+pub(super) fn check(message: &Message<'_>) -> Result<(), Fault> {
+    missing(message).map_or(Ok(()), Err)?;
+    single(message)?;
+    cseq(message)?;
+    max_forwards(message)?;
+    addresses(message)
+}
+
+/// Where the body ends: by Content-Length, or at the end of the datagram (RFC 3261 18.3).
+pub(super) fn body_end(message: &Message<'_>) -> Result<usize, Fault> {
+    let fault = Fault::Malformed("Content-Length");
+    let mut lengths = message.all(Name::ContentLength).map(|h| text::number(h.value.of(message.bytes)));
+    let Some(first) = lengths.next() else {
+        return Ok(message.bytes.len());
+    };
+    let length = first.and_then(|n| usize::try_from(n).ok()).ok_or(fault)?;
+    if lengths.any(|other| other != first) {
+        return Err(Fault::Malformed("two Content-Length"));
+    }
+    let end = message.body.start.checked_add(length).ok_or(fault)?;
+    (end <= message.bytes.len()).then_some(end).ok_or(Fault::Malformed("Content-Length beyond the datagram"))
+}
+
+fn single(message: &Message<'_>) -> Result<(), Fault> {
+    let what = |name| match name {
+        Name::From => "two From",
+        Name::To => "two To",
+        Name::CallId => "two Call-ID",
+        Name::CSeq => "two CSeq",
+        _ => "two Max-Forwards",
+    };
+    let mut seen = [None; 5];
+    for header in message.headers.iter().filter(|h| h.name.is_single()) {
+        match seen.iter_mut().find(|slot| slot.is_none_or(|name| name == header.name)) {
+            Some(slot) if slot.is_none() => *slot = Some(header.name),
+            _ => return Err(Fault::Malformed(what(header.name))),
+        }
+    }
+    Ok(())
+}
+
+fn cseq(message: &Message<'_>) -> Result<(), Fault> {
+    let (_, method) = message.cseq().ok_or(Fault::Malformed("CSeq"))?;
+    match message.start {
+        Start::Request { method: own, .. } if own.of(message.bytes) != method => {
+            Err(Fault::Malformed("CSeq of another method"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn max_forwards(message: &Message<'_>) -> Result<(), Fault> {
+    let present = message.first(Name::MaxForwards).is_some();
+    let bad = present && message.max_forwards().is_none();
+    (!bad).then_some(()).ok_or(Fault::Malformed("Max-Forwards"))
+}
+
+fn addresses(message: &Message<'_>) -> Result<(), Fault> {
+    let bytes = message.bytes;
+    let top = message.values(Name::Via).next().ok_or(Fault::Malformed("no Via"))?;
+    Via::parse(bytes, top)?;
+    let value = |name| message.first(name).map_or(Span::empty(0), |h| h.value);
+    NameAddr::parse(bytes, value(Name::From)).map_err(|_| Fault::Malformed("From"))?;
+    NameAddr::parse(bytes, value(Name::To)).map_err(|_| Fault::Malformed("To"))?;
+    Ok(())
+}
