@@ -138,10 +138,7 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
     parts
 }
 
-fn softswitch_changes(
-    old: &Softswitch,
-    new: &Softswitch,
-) -> Vec<String> {
+fn softswitch_changes(old: &Softswitch, new: &Softswitch) -> Vec<String> {
     let mut parts = Vec::new();
     change("realm", &old.realm.0, &new.realm.0, &mut parts);
     change("targets", &old.targets, &new.targets, &mut parts);
@@ -158,13 +155,12 @@ fn change<T: PartialEq + Debug>(what: &str, old: &T, new: &T, parts: &mut Vec<St
 
 /// Routes by name: indices and numbers may move without a change of meaning.
 fn named_routes(mapping: &Mapping) -> Vec<(Option<&str>, Option<&str>, &[String])> {
-    let named = |route: &'_ _| {
-        let Route { access, softswitch, domains } = route;
+    let whole = mapping.routes.iter().map(|Route { access, softswitch, domains }| {
         let realm = mapping.realm(*access).map(|realm| realm.name.as_str());
         let softswitch = mapping.softswitches.get(*softswitch).map(|softswitch| softswitch.name.as_str());
         (realm, softswitch, domains.as_slice())
-    };
-    mapping.routes.iter().map(named).collect()
+    });
+    whole.collect()
 }
 
 /// Bind each listener that the running generation does not have, and let it go again: a mistyped address must be
@@ -173,7 +169,8 @@ fn try_listeners(old: &Mapping, new: &Mapping) -> Result<(), String> {
     let running: HashSet<_> = listeners(old).collect();
     let fresh: HashSet<_> = listeners(new).filter(|listener| !running.contains(listener)).collect();
     for address in fresh {
-        bind(address, Kind::Signaling { shared: true }).map_err(|error| format!("error: cannot listen on {address}: {error}"))?;
+        bind(address, Kind::Signaling { shared: true })
+            .map_err(|error| format!("error: cannot listen on {address}: {error}"))?;
     }
     Ok(())
 }
