@@ -15,8 +15,13 @@ pub mod limits;
 pub mod media;
 pub mod random;
 pub mod realm;
+pub mod session;
+pub mod shard;
+pub mod signaling;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stats;
+pub mod table;
+pub mod timer;
 pub mod types;
 pub mod wire;

@@ -68,6 +68,8 @@ pub struct Stats {
     pub ports: u64,
     /// Gauge: registered bindings now.
     pub bindings: u64,
+    /// Gauge: dialogs now.
+    pub dialogs: u64,
     /// Gauge: transactions now.
     pub transactions: u64,
     /// Keepalives sent.
@@ -104,6 +106,7 @@ impl Default for Stats {
             sessions: 0,
             ports: 0,
             bindings: 0,
+            dialogs: 0,
             transactions: 0,
             keepalives_sent: 0,
             keepalives_missed: 0,
@@ -129,6 +132,13 @@ impl Stats {
         let last = METHODS.len() - 1;
         let index = METHODS[..last].iter().position(|m| m.as_bytes() == method).unwrap_or(last);
         self.requests[index] += 1;
+    }
+
+    /// Count one error answer of our own.
+    pub fn refuse(&mut self, status: u16) {
+        if let Some(count) = self.refused.get_mut(usize::from(status / 100).wrapping_sub(3)) {
+            *count += 1;
+        }
     }
 
     /// Count one response of this status.

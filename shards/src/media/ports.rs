@@ -123,6 +123,17 @@ impl Ports {
         close(ports.rtcp);
     }
 
+    /// Close the whole reserve; no pair is bound afterwards.
+    pub fn retire(&mut self, close: &mut impl FnMut(MediaPort)) {
+        for pair in std::mem::take(&mut self.ready) {
+            let ports = self.ports(pair);
+            close(ports.rtp);
+            close(ports.rtcp);
+            self.states[usize::from(pair)] = State::Free;
+            self.free.push(pair);
+        }
+    }
+
     /// Pairs that sessions hold.
     pub fn held(&self) -> usize {
         self.held

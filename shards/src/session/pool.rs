@@ -1,0 +1,102 @@
+//! The media ports of every realm, bound ahead of need.
+
+use crate::io::Output;
+use crate::limits::PORT_REST;
+use crate::media::{EndPorts, Ports, Relay};
+use crate::random::Rng;
+use crate::realm::Mapping;
+use crate::types::{Instant, MediaPort, RealmId, ShardId};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// One pool for each realm that is configured or still in use.
+pub(super) struct Pools {
+    pools: Vec<(RealmId, Ports)>,
+    rest: Duration,
+    failures: u64,
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self { pools: Vec::new(), rest: PORT_REST, failures: 0 }
+    }
+}
+
+impl Pools {
+    /// Make a pool for each realm that has none yet.
+    pub(super) fn configure(&mut self, mapping: &Mapping, shard: ShardId, relay: &mut Relay) {
+        self.rest = mapping.limits.port_rest;
+        for realm in &mapping.realms {
+            if self.pools.iter().all(|(id, _)| *id != realm.id) {
+                let slice = realm.media.slice(mapping.shards, shard);
+                relay.slice(realm.id, slice);
+                self.pools.push((realm.id, Ports::new(realm.id, slice)));
+            }
+        }
+    }
+
+    /// Bind ports until every reserve is full.
+    pub(super) fn refill(&mut self, now: Instant, rng: &mut Rng, out: &mut VecDeque<Output>) {
+        for (_, ports) in &mut self.pools {
+            ports.refill(now, rng, self.rest, &mut |port| out.push_back(Output::OpenPort(port)));
+        }
+    }
+
+    /// A port was bound, or could not be.
+    pub(super) fn opened(&mut self, port: MediaPort, ok: bool, out: &mut VecDeque<Output>) {
+        self.failures += u64::from(!ok);
+        if let Some(ports) = self.of(port.realm) {
+            out.extend(ports.opened(port, ok).map(Output::ClosePort));
+        }
+    }
+
+    /// A pair of bound ports on each of two realms.
+    pub(super) fn take(
+        &mut self,
+        realms: [RealmId; 2],
+        now: Instant,
+        rng: &mut Rng,
+        out: &mut VecDeque<Output>,
+    ) -> Option<[EndPorts; 2]> {
+        let first = self.of(realms[0])?.take(rng)?;
+        let Some(second) = self.of(realms[1]).and_then(|ports| ports.take(rng)) else {
+            self.give_back(now, first, out);
+            return None;
+        };
+        Some([first, second])
+    }
+
+    /// Both pairs of a stream begin their rest.
+    pub(super) fn release(&mut self, now: Instant, pairs: [EndPorts; 2], out: &mut VecDeque<Output>) {
+        for pair in pairs {
+            self.give_back(now, pair, out);
+        }
+    }
+
+    /// A realm is gone, and so is its last session: close what was kept in reserve.
+    pub(super) fn retire(&mut self, realm: RealmId, out: &mut VecDeque<Output>) {
+        for (_, mut ports) in self.pools.extract_if(.., |(id, _)| *id == realm) {
+            ports.retire(&mut |port| out.push_back(Output::ClosePort(port)));
+        }
+    }
+
+    /// Ports that sessions hold.
+    pub(super) fn held(&self) -> usize {
+        self.pools.iter().map(|(_, ports)| 2 * ports.held()).sum()
+    }
+
+    /// Ports that could not be bound.
+    pub(super) const fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    fn give_back(&mut self, now: Instant, pair: EndPorts, out: &mut VecDeque<Output>) {
+        if let Some(ports) = self.of(pair.rtp.realm) {
+            ports.release(now, pair, &mut |port| out.push_back(Output::ClosePort(port)));
+        }
+    }
+
+    fn of(&mut self, realm: RealmId) -> Option<&mut Ports> {
+        self.pools.iter_mut().find(|(id, _)| *id == realm).map(|(_, ports)| ports)
+    }
+}

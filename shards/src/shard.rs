@@ -1,0 +1,244 @@
+//! The shard: the only type that the runtime sees.
+//!
+//! One law: after each `handle_*`, `port_opened`, `reload` or `drain`, take outputs until there are none.
+
+use crate::io::{Crossing, DropReason, Input, Listener, Output, Target, Verdict};
+use crate::random::Rng;
+use crate::realm::{Mapping, Realm, Softswitch};
+use crate::session::Sessions;
+use crate::signaling::label::Sealer;
+use crate::signaling::sip::Sip;
+use crate::signaling::{Adapter, Cx};
+use crate::stats::Stats;
+use crate::types::{Flow, Instant, MediaPort, Proto, ShardId, Side};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One core's world: its slice of the media ports, its sessions, its signaling state machines.
+pub struct Shard {
+    id: ShardId,
+    mapping: Arc<Mapping>,
+    realms: Vec<Arc<Realm>>,
+    softswitches: Vec<Arc<Softswitch>>,
+    listeners: Vec<Listener>,
+    sealer: Sealer,
+    rng: Rng,
+    sessions: Sessions,
+    sip: Sip,
+    stats: Stats,
+    out: VecDeque<Output>,
+    draining: bool,
+}
+
+impl Shard {
+    /// A shard of `mapping.shards`, with its listeners and its first media ports queued as outputs. `seed` decides
+    /// every random choice; take it from the operating system in production.
+    pub fn new(id: ShardId, mapping: Arc<Mapping>, seed: [u8; 32], now: Instant) -> Self {
+        let mut shard = Self {
+            id,
+            sealer: Sealer::new(&mapping.secret),
+            mapping: mapping.clone(),
+            realms: Vec::new(),
+            softswitches: Vec::new(),
+            listeners: Vec::new(),
+            rng: Rng::new(seed),
+            sessions: Sessions::default(),
+            sip: Sip::default(),
+            stats: Stats::default(),
+            out: VecDeque::new(),
+            draining: false,
+        };
+        shard.take_mapping(now, mapping);
+        shard
+    }
+
+    /// Its number.
+    pub const fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The slow door: a signaling message as it arrived on this shard. It crosses if another shard owns it.
+    pub fn handle_message(&mut self, now: Instant, proto: Proto, input: Input<'_>) {
+        let Some(flow) = self.admit(input.flow) else { return self.stats.drop(DropReason::Untrusted) };
+        let input = Input { flow, ..input };
+        let shard = self.id;
+        let owner = self.with(now, |_, cx| match proto {
+            Proto::Sip => Sip::owner(cx, &input).unwrap_or(shard),
+        });
+        if owner == self.id {
+            return self.process(now, proto, input, None);
+        }
+        let bytes = Bytes::copy_from_slice(input.bytes);
+        let crossing = Crossing::Message { proto, flow, bytes, target: None };
+        self.with(now, |_, cx| cx.cross(owner, crossing));
+    }
+
+    /// Something that another shard sent here.
+    pub fn handle_crossing(&mut self, now: Instant, crossing: Crossing) {
+        match crossing {
+            Crossing::Message { proto, flow, bytes, target } => {
+                self.process(now, proto, Input { flow, bytes: &bytes }, target);
+            }
+            Crossing::FlowMoved { old, new } => self.with(now, |sip, cx| sip.handle_moved(cx, old, new)),
+        }
+    }
+
+    /// The fast door: one media packet.
+    pub fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, pkt: &mut [u8]) -> Verdict {
+        self.sessions.media(now, at, from, pkt, &mut self.stats)
+    }
+
+    /// The answer to [`Output::OpenPort`], given while outputs are drained.
+    pub fn port_opened(&mut self, port: MediaPort, ok: bool) {
+        self.sessions.port_opened(port, ok, &mut self.out);
+    }
+
+    /// The runtime dropped something of ours.
+    pub fn dropped(&mut self, reason: DropReason) {
+        self.stats.drop(reason);
+    }
+
+    /// Do what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.with(now, |sip, cx| sip.handle_timeout(cx));
+        self.settle(now);
+    }
+
+    /// When to call [`Self::handle_timeout`] next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.sip.poll_timeout()
+    }
+
+    /// The next thing that the world must do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Take a new generation of the configuration: new sessions use it, running ones keep theirs.
+    pub fn reload(&mut self, now: Instant, mapping: Arc<Mapping>) {
+        self.take_mapping(now, mapping);
+        self.with(now, |sip, cx| sip.handle_reload(cx));
+        self.settle(now);
+    }
+
+    /// Refuse new calls from now on; running ones go on.
+    pub const fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// All counters, with the gauges brought up to date.
+    pub fn stats(&mut self) -> Stats {
+        self.with(Instant::ZERO, |sip, cx| sip.gauges(cx));
+        self.stats.sessions = self.sessions.len() as u64;
+        self.stats.ports = self.sessions.ports_held() as u64;
+        self.stats.port_failures = self.sessions.port_failures();
+        self.stats
+    }
+
+    /// Who may speak here: anybody on the access side, softswitches on the core side. Gives the flow with the realm
+    /// that its listener belongs to now.
+    fn admit(&self, flow: Flow) -> Option<Flow> {
+        let listens = |realm: &&Arc<Realm>| self.listens(realm, flow.local);
+        let current = self.mapping.realms.iter().find(listens);
+        let realm = current.or_else(|| self.realms.iter().find(|realm| realm.id == flow.realm))?;
+        let flow = Flow { realm: realm.id, ..flow };
+        let known = |s: &Arc<Softswitch>| s.realm == realm.id && s.accepts(flow.remote.ip());
+        let admitted = realm.side == Side::Access || self.softswitches.iter().any(known);
+        admitted.then_some(flow)
+    }
+
+    fn listens(&self, realm: &Realm, local: SocketAddr) -> bool {
+        let shared = realm.sip.iter().any(|&(_, port)| port == local.port());
+        realm.address == local.ip() && (shared || realm.home(self.id) == Some(local))
+    }
+
+    fn process(&mut self, now: Instant, proto: Proto, input: Input<'_>, target: Option<Target>) {
+        let result = self.with(now, |sip, cx| match proto {
+            Proto::Sip => sip.handle_input(cx, input, target),
+        });
+        if let Err(fault) = result {
+            tracing::debug!(shard = self.id.0, %fault, "signaling message not passed on");
+        }
+        self.sessions.refill(now, &mut self.rng, &mut self.out);
+    }
+
+    /// Lend everything but the adapter to the adapter.
+    fn with<R>(&mut self, now: Instant, f: impl FnOnce(&mut Sip, &mut Cx<'_>) -> R) -> R {
+        let mut cx = Cx {
+            now,
+            shard: self.id,
+            mapping: &self.mapping,
+            realms: &self.realms,
+            softswitches: &self.softswitches,
+            draining: self.draining,
+            rng: &mut self.rng,
+            sealer: &self.sealer,
+            sessions: &mut self.sessions,
+            stats: &mut self.stats,
+            out: &mut self.out,
+        };
+        f(&mut self.sip, &mut cx)
+    }
+
+    fn take_mapping(&mut self, now: Instant, mapping: Arc<Mapping>) {
+        self.realms.retain(|old| mapping.realm(old.id).is_none());
+        self.realms.extend(mapping.realms.iter().cloned());
+        self.softswitches.retain(|old| !mapping.softswitches.contains(old));
+        self.softswitches.extend(mapping.softswitches.iter().cloned());
+        let wanted = wanted(&mapping, self.id);
+        for listener in &wanted {
+            if !self.listeners.iter().any(|open| open.address == listener.address) {
+                self.listeners.push(*listener);
+                self.out.push_back(Output::Listen(*listener));
+            }
+        }
+        self.mapping = mapping;
+        self.sessions.configure(now, &self.mapping, self.id, &mut self.rng, &mut self.out);
+    }
+
+    /// Let go of realms that are no longer configured, once the last call on them has ended; keep ports in reserve.
+    fn settle(&mut self, now: Instant) {
+        let mapping = &self.mapping;
+        let gone = |realm: &Arc<Realm>| mapping.realm(realm.id).is_none() && Arc::strong_count(realm) == 1;
+        self.softswitches.retain(|s| mapping.softswitches.contains(s) || Arc::strong_count(s) > 1);
+        if self.realms.iter().any(gone) {
+            for realm in self.realms.extract_if(.., |realm| gone(realm)) {
+                self.sessions.retire(realm.id, &mut self.out);
+            }
+            self.close_listeners();
+        }
+        self.sessions.refill(now, &mut self.rng, &mut self.out);
+    }
+
+    fn close_listeners(&mut self) {
+        let wanted = wanted(&self.mapping, self.id);
+        let needed = |open: &Listener| {
+            let used = self.realms.iter().any(|realm| realm.address == open.address.ip());
+            used && self.mapping.realm(open.realm).is_none()
+                || wanted.iter().any(|w| w.address == open.address)
+        };
+        for listener in self.listeners.extract_if(.., |open| !needed(open)) {
+            self.out.push_back(Output::Unlisten(listener));
+        }
+    }
+}
+
+/// The listeners that a mapping asks of one shard.
+fn wanted(mapping: &Mapping, shard: ShardId) -> Vec<Listener> {
+    let shared = mapping.realms.iter().flat_map(|realm| {
+        let listener = |&(transport, port)| Listener {
+            realm: realm.id,
+            transport,
+            address: SocketAddr::new(realm.address, port),
+            shared: true,
+        };
+        realm.sip.iter().map(listener).collect::<Vec<_>>()
+    });
+    let own = mapping.realms.iter().filter_map(|realm| {
+        let transport = crate::types::Transport::Udp;
+        realm.home(shard).map(|address| Listener { realm: realm.id, transport, address, shared: false })
+    });
+    shared.chain(own).collect()
+}

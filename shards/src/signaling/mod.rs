@@ -1,0 +1,120 @@
+//! Protocol state machines, a folder each. They reach sessions and the world only through [`Cx`].
+
+pub mod label;
+pub mod sdp;
+pub mod sip;
+
+use crate::fault::Fault;
+use crate::io::{Crossing, DropReason, Input, Output, Target};
+use crate::random::Rng;
+use crate::realm::{Mapping, Realm, Softswitch};
+use crate::session::Sessions;
+use crate::stats::Stats;
+use crate::types::{Flow, Instant, Proto, ShardId};
+use bytes::Bytes;
+use label::Sealer;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What every protocol of the house can do: the one shape.
+pub trait Adapter {
+    /// Its name.
+    const PROTO: Proto;
+
+    /// The shard that must handle this message. May look at the message, at sealed labels, and nothing else: it
+    /// runs on whichever shard received the bytes.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] when the message names no owner; the receiving shard then answers it.
+    fn owner(cx: &Cx<'_>, input: &Input<'_>) -> Result<ShardId, Fault>;
+
+    /// Process a message that this shard owns. `target` is set when another shard has looked up the terminal.
+    ///
+    /// # Errors
+    /// A fault was counted by blame; an answer, where the protocol has one, was already queued.
+    fn handle_input(
+        &mut self,
+        cx: &mut Cx<'_>,
+        input: Input<'_>,
+        target: Option<Target>,
+    ) -> Result<(), Fault>;
+
+    /// A terminal proved a new flow.
+    fn handle_moved(&mut self, cx: &mut Cx<'_>, old: Flow, new: Flow);
+
+    /// Do whatever is due.
+    fn handle_timeout(&mut self, cx: &mut Cx<'_>);
+
+    /// When to call `handle_timeout` next.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// The mapping has changed: forget what has no place in it any more. Running calls keep theirs.
+    fn handle_reload(&mut self, cx: &mut Cx<'_>);
+
+    /// Write the gauges.
+    fn gauges(&self, cx: &mut Cx<'_>);
+}
+
+/// What an adapter is handed: the time, randomness, the mapping, and the verbs.
+pub struct Cx<'a> {
+    /// The time.
+    pub now: Instant,
+    /// This shard.
+    pub shard: ShardId,
+    /// The mapping for whatever starts now.
+    pub mapping: &'a Arc<Mapping>,
+    /// Realms of this and of earlier generations that are still in use.
+    pub realms: &'a [Arc<Realm>],
+    /// Softswitches of this and of earlier generations that are still in use.
+    pub softswitches: &'a [Arc<Softswitch>],
+    /// Are new calls refused because the process is ending?
+    pub draining: bool,
+    /// Seeded randomness.
+    pub rng: &'a mut Rng,
+    /// Seals labels; hashes names to shards.
+    pub sealer: &'a Sealer,
+    /// Sessions, ports and the relay.
+    pub sessions: &'a mut Sessions,
+    /// Counters.
+    pub stats: &'a mut Stats,
+    /// What the world must do.
+    pub out: &'a mut VecDeque<Output>,
+}
+
+impl Cx<'_> {
+    /// Send a datagram.
+    pub fn send(&mut self, flow: Flow, bytes: impl Into<Bytes>) {
+        self.out.push_back(Output::Transmit { flow, bytes: bytes.into() });
+    }
+
+    /// Carry something to another shard.
+    pub fn cross(&mut self, to: ShardId, crossing: Crossing) {
+        match crossing {
+            Crossing::Message { .. } => self.stats.crossings_signaling += 1,
+            Crossing::FlowMoved { .. } => self.stats.crossings_control += 1,
+        }
+        self.out.push_back(Output::Cross { to, crossing });
+    }
+
+    /// Count a drop.
+    pub fn dropped(&mut self, reason: DropReason) {
+        self.stats.drop(reason);
+    }
+
+    /// The realm that a flow belongs to, of this generation or an earlier one.
+    pub fn realm(&self, flow: &Flow) -> Option<Arc<Realm>> {
+        self.realms.iter().find(|realm| realm.id == flow.realm).cloned()
+    }
+
+    /// The softswitch that a core-side source is, of this generation or an earlier one.
+    pub fn softswitch_at(&self, flow: &Flow) -> Option<Arc<Softswitch>> {
+        let speaks = |s: &&Arc<Softswitch>| s.realm == flow.realm && s.accepts(flow.remote.ip());
+        let current = self.mapping.softswitches.iter().find(speaks);
+        current.or_else(|| self.softswitches.iter().find(speaks)).cloned()
+    }
+
+    /// The shard that a name (Call-ID, address of record) hashes to.
+    pub fn shard_of(&self, name: &[u8]) -> ShardId {
+        self.sealer.shard_of(name, self.mapping.shards)
+    }
+}

@@ -1,0 +1,175 @@
+//! Session descriptions on their way through Portolan: the addresses become ours, all other octets stay.
+//!
+//! Serves every family that carries SDP. ICE and BUNDLE are stripped as a whole: a peer that saw candidates beside
+//! our address would report a mismatch (RFC 7362 section 4, RFC 8839).
+
+use super::Cx;
+use crate::fault::Fault;
+use crate::media::Rate;
+use crate::session::{Anchor, Anchored, Refusal, Role, SessionKey, View};
+use crate::types::Side;
+use crate::wire::Span;
+use crate::wire::sdp::{self, Connection, Direction, Media, Sdp};
+use crate::wire::splice::Splice;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// Octets per second of an audio stream without b=: 128 kbit/s.
+const AUDIO_OCTETS: u32 = 16_000;
+/// Octets per second of any other stream without b=: 4 Mbit/s.
+const VIDEO_OCTETS: u32 = 500_000;
+/// Video packets are rarely smaller than this on the mean.
+const MEAN_PACKET: u32 = 500;
+const DEFAULT_PTIME: Duration = Duration::from_millis(20);
+
+/// Where a description comes from and what it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Described {
+    /// The session it belongs to.
+    pub session: SessionKey,
+    /// The side that wrote it.
+    pub side: Side,
+    /// Proposal or agreement.
+    pub role: Role,
+    /// Our address on the side that will read it.
+    pub ours: IpAddr,
+}
+
+/// Anchor every stream of a description and rewrite it for the other side.
+///
+/// # Errors
+/// [`Fault::Malformed`] when an address or port cannot be read; [`Fault::Refused`] when a limit was met. Streams that
+/// were anchored before the fault are released with the session or its rollback.
+pub fn anchor(cx: &mut Cx<'_>, from: Described, body: &[u8]) -> Result<Vec<u8>, Fault> {
+    let sdp = Sdp::parse(body)?;
+    let mut splice = Splice::new(body);
+    for (at, media) in sdp.media.iter().enumerate() {
+        if media.port == 0 {
+            if from.role == Role::Answer {
+                cx.sessions.remove(cx.now, from.session, at, cx.out);
+            }
+        } else if carried(media, body) {
+            let view = view(&sdp, media)?;
+            let role = from.role;
+            let mut with = Anchor { now: cx.now, rng: cx.rng, out: cx.out, role };
+            let ours = cx.sessions.anchor(&mut with, from.session, from.side, at, view).map_err(refusal)?;
+            write_ports(&mut splice, media, ours);
+        } else {
+            splice.replace(media.port_span, "0");
+        }
+    }
+    hide_addresses(&mut splice, &sdp, from.ours);
+    Ok(splice.finish())
+}
+
+/// Rewrite a description that opens nothing (the capabilities in an answer to OPTIONS): addresses only.
+///
+/// # Errors
+/// [`Fault::Malformed`] when the description cannot be read.
+pub fn conceal(body: &[u8], ours: IpAddr) -> Result<Vec<u8>, Fault> {
+    let sdp = Sdp::parse(body)?;
+    let mut splice = Splice::new(body);
+    hide_addresses(&mut splice, &sdp, ours);
+    Ok(splice.finish())
+}
+
+/// Only datagrams are relayed: a stream over TCP (MSRP, BFCP, T.120) is refused by port 0.
+fn carried(media: &Media, body: &[u8]) -> bool {
+    !media.proto.of(body).to_ascii_uppercase().starts_with(b"TCP")
+}
+
+const fn refusal(refusal: Refusal) -> Fault {
+    Fault::Refused(match refusal {
+        Refusal::TooManyStreams => "too many media streams",
+        Refusal::NoPorts => "no media port is free",
+        Refusal::Gone => "the session has ended",
+    })
+}
+
+/// What the peer says about one stream.
+fn view(sdp: &Sdp<'_>, media: &Media) -> Result<View, Fault> {
+    if media.connection.is_none() && sdp.connection.is_none() {
+        return Err(Fault::Malformed("SDP stream without c="));
+    }
+    let address = sdp.address_of(media);
+    let held = address.is_some_and(|ip| ip.is_unspecified());
+    let known = address.filter(|ip| !ip.is_unspecified());
+    let direction = media.direction.or(sdp.direction).unwrap_or(Direction::SendRecv);
+    let rtcp_port = media.rtcp.as_ref().map_or(media.port.saturating_add(1), |rtcp| rtcp.port);
+    let rtcp_ip =
+        media.rtcp.as_ref().and_then(|rtcp| rtcp.address).and_then(|span| ip_of(span.of(sdp.bytes())));
+    let rtcp_ip = rtcp_ip.filter(|ip| !ip.is_unspecified()).or(known);
+    Ok(View {
+        rtp: known.map(|ip| SocketAddr::new(ip, media.port)),
+        rtcp: rtcp_ip.map(|ip| SocketAddr::new(ip, rtcp_port)),
+        mux: media.rtcp_mux.is_some(),
+        payload_types: media.payload_types,
+        ptime: media.ptime.map_or(DEFAULT_PTIME, |ms| Duration::from_millis(u64::from(ms))),
+        sends: matches!(direction, Direction::SendRecv | Direction::SendOnly),
+        receives: matches!(direction, Direction::SendRecv | Direction::RecvOnly) && !held,
+        rate: rate(sdp, media),
+        rtp_profile: sdp.rtp(media),
+        secure: media.proto.of(sdp.bytes()).windows(5).any(|part| part.eq_ignore_ascii_case(b"/SAVP")),
+    })
+}
+
+/// The stream's rate: what b= says, else enough for any codec of its kind.
+fn rate(sdp: &Sdp<'_>, media: &Media) -> Rate {
+    let audio = media.kind.of(sdp.bytes()).eq_ignore_ascii_case(b"audio");
+    let default = if audio { AUDIO_OCTETS } else { VIDEO_OCTETS };
+    let octets = media.bandwidth_as.map_or(default, |kbit| (kbit.saturating_mul(125)).max(default / 16));
+    let ptime = media.ptime.map_or(DEFAULT_PTIME, |ms| Duration::from_millis(u64::from(ms)));
+    let audio_rate = Rate::rtp(octets, ptime);
+    Rate { packets_per_s: audio_rate.packets_per_s.max(octets / MEAN_PACKET), ..audio_rate }
+}
+
+fn write_ports(splice: &mut Splice<'_>, media: &Media, ours: Anchored) {
+    splice.replace(media.port_span, ours.rtp.port().to_string());
+    if let Some(count) = media.count {
+        splice.delete(count);
+    }
+    if let Some(rtcp) = &media.rtcp {
+        splice.replace(rtcp.port_span, ours.rtcp.port().to_string());
+    }
+}
+
+/// Replace every address by ours, and strip the lines that carry others.
+fn hide_addresses(splice: &mut Splice<'_>, sdp: &Sdp<'_>, ours: IpAddr) {
+    if let Some(origin) = &sdp.origin {
+        write_address(splice, origin.addrtype, origin.address, ours);
+    }
+    for connection in sdp.connections() {
+        write_connection(splice, &connection, ours);
+    }
+    for rtcp in sdp.media.iter().filter_map(|media| media.rtcp.as_ref()) {
+        if let Some(address) = rtcp.address {
+            let family = if ours.is_ipv4() { "IP4" } else { "IP6" };
+            splice.replace(Span::new(rtcp.port_span.end, address.end), format!(" IN {family} {ours}"));
+        }
+    }
+    for line in sdp.lines() {
+        let value = line.value.of(sdp.bytes());
+        if line.kind == b'a' && (sdp::is_ice_or_bundle(value) || sdp::is_address_leak(value)) {
+            splice.delete(line.line);
+        }
+    }
+}
+
+/// A zero address (hold, RFC 3264 section 8.4) stays zero.
+fn write_connection(splice: &mut Splice<'_>, connection: &Connection, ours: IpAddr) {
+    let zero = match ours {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let held = connection.ip.is_some_and(|ip| ip.is_unspecified());
+    write_address(splice, connection.addrtype, connection.value, if held { zero } else { ours });
+}
+
+fn ip_of(text: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn write_address(splice: &mut Splice<'_>, addrtype: Span, address: Span, ip: IpAddr) {
+    splice.replace(addrtype, if ip.is_ipv4() { "IP4" } else { "IP6" });
+    splice.replace(address, ip.to_string());
+}

@@ -1,0 +1,155 @@
+//! Dialogs: what must be remembered of a call so that every later request finds its way (RFC 3261 section 12).
+
+use crate::realm::{Realm, Softswitch};
+use crate::session::SessionKey;
+use crate::table::{Key, Table};
+use crate::types::{Flow, Instant, Side};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A dialog that Portolan stands in the middle of.
+pub(super) struct Dialog {
+    pub(super) call_id: Bytes,
+    pub(super) softswitch: Arc<Softswitch>,
+    pub(super) legs: [Leg; 2],
+    /// URIs of caller and callee as the access side and as the core side write them.
+    pub(super) names: [[Bytes; 2]; 2],
+    /// Its media, if it is a call.
+    pub(super) session: Option<SessionKey>,
+    /// The side whose offer waits for an answer.
+    pub(super) offered: Option<Side>,
+    pub(super) state: State,
+    /// When to look whether it is still alive.
+    pub(super) deadline: Instant,
+}
+
+/// One side of a dialog.
+pub(super) struct Leg {
+    pub(super) realm: Arc<Realm>,
+    /// Where requests to this side's peer go, and from which socket.
+    pub(super) flow: Flow,
+    /// The peer's tag, once known.
+    pub(super) tag: Option<Bytes>,
+    /// The peer's Contact URI, exactly as it wrote it.
+    pub(super) target: Option<Bytes>,
+    /// The peer's route set.
+    pub(super) routes: Vec<Bytes>,
+    /// The label in the Contact that this side's peer is shown.
+    pub(super) label: String,
+}
+
+/// How far a dialog has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// No final response yet.
+    Early,
+    /// Answered.
+    Confirmed,
+    /// A BYE is on its way.
+    Ending,
+}
+
+/// Index of a side into a pair.
+pub(super) const fn at(side: Side) -> usize {
+    match side {
+        Side::Access => 0,
+        Side::Core => 1,
+    }
+}
+
+impl Dialog {
+    pub(super) fn leg(&self, side: Side) -> &Leg {
+        &self.legs[at(side)]
+    }
+
+    pub(super) fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        &mut self.legs[at(side)]
+    }
+
+    /// Do these tags, of a message from `side`, name this dialog? A tag that is not known yet fits any.
+    fn fits(&self, side: Side, from: Option<&[u8]>, to: Option<&[u8]>) -> bool {
+        let same = |leg: &Leg, tag: Option<&[u8]>| leg.tag.as_deref().is_none_or(|known| Some(known) == tag);
+        same(self.leg(side), from) && same(self.leg(side.other()), to)
+    }
+
+    /// How the other side writes a name that `side` wrote, if it is one of the dialog's.
+    pub(super) fn translate(&self, side: Side, uri: &[u8]) -> Option<Bytes> {
+        let name = self.names.iter().find(|forms| forms[at(side)] == uri)?;
+        Some(name[at(side.other())].clone())
+    }
+}
+
+/// All dialogs of the shard.
+#[derive(Default)]
+pub(super) struct Dialogs {
+    table: Table<Dialog>,
+    by_call: HashMap<Bytes, SmallVec<[Key; 2]>>,
+    by_terminal: HashMap<SocketAddr, SmallVec<[Key; 2]>>,
+}
+
+impl Dialogs {
+    pub(super) fn get(&self, key: Key) -> Option<&Dialog> {
+        self.table.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Dialog> {
+        self.table.get_mut(key)
+    }
+
+    pub(super) fn insert(&mut self, dialog: Dialog) -> Key {
+        let call_id = dialog.call_id.clone();
+        let terminal = dialog.leg(Side::Access).flow.remote;
+        let key = self.table.insert(dialog);
+        self.by_call.entry(call_id).or_default().push(key);
+        self.by_terminal.entry(terminal).or_default().push(key);
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Dialog> {
+        let dialog = self.table.remove(key)?;
+        forget(&mut self.by_call, &dialog.call_id, key);
+        forget(&mut self.by_terminal, &dialog.leg(Side::Access).flow.remote, key);
+        Some(dialog)
+    }
+
+    /// The dialog of a message from `side`, by Call-ID and tags.
+    pub(super) fn find(
+        &self,
+        side: Side,
+        call_id: &[u8],
+        from: Option<&[u8]>,
+        to: Option<&[u8]>,
+    ) -> Option<Key> {
+        let keys = self.by_call.get(call_id)?;
+        keys.iter().copied().find(|key| self.get(*key).is_some_and(|dialog| dialog.fits(side, from, to)))
+    }
+
+    /// Dialogs whose terminal is reached at this address.
+    pub(super) fn of_terminal(&self, remote: SocketAddr) -> SmallVec<[Key; 2]> {
+        self.by_terminal.get(&remote).cloned().unwrap_or_default()
+    }
+
+    /// The terminal of a dialog is now reached by another flow.
+    pub(super) fn move_terminal(&mut self, key: Key, flow: Flow) {
+        let Some(dialog) = self.table.get_mut(key) else { return };
+        let old = std::mem::replace(&mut dialog.leg_mut(Side::Access).flow, flow);
+        forget(&mut self.by_terminal, &old.remote, key);
+        self.by_terminal.entry(flow.remote).or_default().push(key);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 2]>>, name: &K, key: Key) {
+    if let Some(keys) = index.get_mut(name) {
+        keys.retain(|other| *other != key);
+        if keys.is_empty() {
+            index.remove(name);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! SIP over UDP as a full proxy (RFC 3261): to each side Portolan is the other party's edge.
+//!
+//! Call-ID, tags and CSeq are kept; the hop (Via, Contact, routes, media addresses) is ours on each side.
+
+mod binding;
+mod body;
+mod dialog;
+mod hop;
+mod keepalive;
+mod owner;
+mod register;
+mod reply;
+mod request;
+mod response;
+mod transaction;
+
+use super::{Adapter, Cx};
+use crate::fault::Fault;
+use crate::io::{Crossing, DropReason, Input, Target};
+use crate::session::Sessions;
+use crate::table::Key;
+use crate::timer::Timers;
+use crate::types::{Flow, Instant, Proto, ShardId, Side};
+use crate::wire::sip::{Message, Name, is_ping, parse_for_reply};
+use binding::Bindings;
+use dialog::{Dialogs, State};
+use reply::Reply;
+use std::time::Duration;
+use transaction::{Purpose, Transactions};
+
+/// A dialog without media (a subscription) is forgotten after this long without a message.
+const DIALOG_IDLE: Duration = Duration::from_secs(3600);
+/// A call on hold may be silent this many times longer than one that should carry media.
+const HELD_FACTOR: u32 = 12;
+
+/// SIP on one shard.
+#[derive(Default)]
+pub struct Sip {
+    transactions: Transactions,
+    dialogs: Dialogs,
+    bindings: Bindings,
+    timers: Timers<Wake>,
+}
+
+/// Why a timer was set.
+#[derive(Clone, Copy, Debug)]
+enum Wake {
+    /// Look whether the transaction is over.
+    Transaction(Key),
+    /// Look whether the dialog is still alive.
+    Dialog(Key),
+    /// Look whether the registration has run out.
+    Binding(Key),
+    /// It is time for the binding's next keepalive.
+    Keepalive(Key),
+}
+
+impl Adapter for Sip {
+    const PROTO: Proto = Proto::Sip;
+
+    fn owner(cx: &Cx<'_>, input: &Input<'_>) -> Result<ShardId, Fault> {
+        owner::owner(cx, input)
+    }
+
+    fn handle_input(
+        &mut self,
+        cx: &mut Cx<'_>,
+        input: Input<'_>,
+        target: Option<Target>,
+    ) -> Result<(), Fault> {
+        if is_ping(input.bytes) {
+            return keepalive::answer_ping(cx, &input);
+        }
+        let message = Message::parse(input.bytes).inspect_err(|fault| malformed(cx, &input, *fault))?;
+        if let Some(status) = message.status() {
+            cx.stats.response(status);
+            return self.handle_response(cx, &message, input.flow);
+        }
+        cx.stats.request(message.method());
+        self.handle_request(cx, &message, input.flow, target)
+    }
+
+    fn handle_moved(&mut self, cx: &mut Cx<'_>, old: Flow, new: Flow) {
+        for key in self.dialogs.of_terminal(old.remote) {
+            let Some(dialog) = self.dialogs.get(key) else { continue };
+            if dialog.leg(Side::Access).flow != old {
+                continue;
+            }
+            if let Some(session) = dialog.session {
+                cx.sessions.trust(cx.now, session, Side::Access, new.remote.ip());
+            }
+            self.dialogs.move_terminal(key, new);
+        }
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        while let Some(wake) = self.timers.pop(cx.now) {
+            match wake {
+                Wake::Transaction(key) => self.check_transaction(cx, key),
+                Wake::Dialog(key) => self.check_dialog(cx, key),
+                Wake::Binding(key) => self.check_binding(cx, key),
+                Wake::Keepalive(key) => self.send_keepalive(cx, key),
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    fn handle_reload(&mut self, cx: &mut Cx<'_>) {
+        for key in self.bindings.outside(cx.mapping) {
+            self.bindings.remove(key);
+        }
+    }
+
+    fn gauges(&self, cx: &mut Cx<'_>) {
+        cx.stats.bindings = self.bindings.len() as u64;
+        cx.stats.transactions = self.transactions.len() as u64;
+        cx.stats.dialogs = self.dialogs.len() as u64;
+    }
+}
+
+/// Answer what cannot be parsed, if it can be answered at all.
+fn malformed(cx: &mut Cx<'_>, input: &Input<'_>, fault: Fault) {
+    cx.dropped(DropReason::Malformed);
+    let Some(request) = parse_for_reply(input.bytes) else { return };
+    let version = fault == Fault::Malformed("unsupported SIP version");
+    let reply = if version { Reply::VERSION } else { Reply::BAD_REQUEST };
+    let why = format!("Warning: 399 portolan \"{fault}\"\r\n");
+    respond(cx, &request, input.flow, reply, &why);
+}
+
+/// Answer a request in our own name. Nothing is remembered: a retransmission gets the same answer again.
+fn respond(cx: &mut Cx<'_>, request: &Message<'_>, flow: Flow, reply: Reply, more: &str) {
+    if request.method() == b"ACK" {
+        return;
+    }
+    cx.stats.refuse(reply.status);
+    let tag = cx.sealer.tag(&[request.call_id(), request.method()].concat());
+    let flow = answer_flow(cx, request, flow);
+    cx.send(flow, reply.write(request, &flow, tag, more));
+}
+
+/// Where the answer to a request goes: on the access side always back to the source, because only there the NAT
+/// has a mapping; on the core side as RFC 3261 section 18.2.2 says.
+fn answer_flow(cx: &Cx<'_>, request: &Message<'_>, flow: Flow) -> Flow {
+    let core = cx.realm(&flow).is_some_and(|realm| realm.side == Side::Core);
+    match request.top_via() {
+        Some(via) if core && via.rport.is_none() => {
+            let remote = std::net::SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(5060));
+            Flow { remote, ..flow }
+        }
+        _ => flow,
+    }
+}
+
+impl Sip {
+    /// Carry a request to the shard that owns its call, now that the terminal is known.
+    fn cross(cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow, target: Target, to: ShardId) {
+        let bytes = bytes::Bytes::copy_from_slice(message.bytes());
+        cx.cross(to, Crossing::Message { proto: Proto::Sip, flow, bytes, target: Some(target) });
+    }
+
+    fn check_transaction(&mut self, cx: &mut Cx<'_>, key: Key) {
+        let Some(transaction) = self.transactions.get(key) else { return };
+        if transaction.expires > cx.now {
+            return self.timers.schedule(transaction.expires, Wake::Transaction(key));
+        }
+        let Some(transaction) = self.transactions.remove(key) else { return };
+        if transaction.status.is_some() {
+            return;
+        }
+        match transaction.purpose {
+            Purpose::Register(registration) => self.registration_failed(&registration),
+            Purpose::Initial(dialog) => self.end_dialog(cx, dialog, Ended::Reaped),
+            Purpose::InDialog { .. } | Purpose::Plain => {}
+        }
+    }
+
+    fn check_dialog(&mut self, cx: &mut Cx<'_>, key: Key) {
+        let Some(dialog) = self.dialogs.get_mut(key) else { return };
+        if dialog.state == State::Confirmed {
+            let idle = cx.mapping.limits.media_idle;
+            let alive_until = dialog.session.and_then(|session| quiet_at(cx.sessions, session, idle));
+            dialog.deadline = alive_until.unwrap_or(dialog.deadline);
+        }
+        let (deadline, state) = (dialog.deadline, dialog.state);
+        if deadline > cx.now {
+            return self.timers.schedule(deadline, Wake::Dialog(key));
+        }
+        self.end_dialog(cx, key, if state == State::Ending { Ended::BySignaling } else { Ended::Reaped });
+    }
+
+    /// Set when to look at a dialog again; sooner deadlines than the running timer's need a timer of their own.
+    fn watch(&mut self, key: Key, deadline: Instant) {
+        let Some(dialog) = self.dialogs.get_mut(key) else { return };
+        dialog.deadline = deadline;
+        self.timers.schedule(deadline, Wake::Dialog(key));
+    }
+
+    /// Forget a dialog; its gates close and its ports begin their rest.
+    fn end_dialog(&mut self, cx: &mut Cx<'_>, key: Key, how: Ended) {
+        let Some(dialog) = self.dialogs.remove(key) else { return };
+        let Some(session) = dialog.session else { return };
+        cx.sessions.close(cx.now, session, cx.stats, cx.out);
+        match how {
+            Ended::BySignaling => cx.stats.sessions_ended += 1,
+            Ended::Reaped => cx.stats.sessions_reaped += 1,
+        }
+    }
+}
+
+/// When a call that stays silent from now on is considered lost.
+fn quiet_at(sessions: &Sessions, session: Key, idle: Duration) -> Option<Instant> {
+    let (last, flows) = sessions.activity(session)?;
+    Some(last + if flows { idle } else { idle * HELD_FACTOR })
+}
+
+/// How a dialog came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    BySignaling,
+    Reaped,
+}
+
+/// The value of a header that holds one number.
+fn number(message: &Message<'_>, name: Name) -> Option<u64> {
+    std::str::from_utf8(message.value(name)?).ok()?.trim().parse().ok()
+}

@@ -1,0 +1,67 @@
+//! Which shard owns a SIP message.
+//!
+//! Calls belong to the hash of their Call-ID. Registrations belong to the hash of their user, so that all contacts
+//! of an address of record are on one shard: `Contact: *` and the list in a 200 speak of all of them at once,
+//! whatever Call-ID each was registered under.
+
+use super::hop;
+use super::transaction::Branch;
+use crate::fault::Fault;
+use crate::io::Input;
+use crate::signaling::Cx;
+use crate::signaling::label::{Kind, Label};
+use crate::types::{ShardId, Side};
+use crate::wire::sip::{Message, Name, Uri, is_ping};
+
+/// The owner of a message; this shard where nobody else is named.
+///
+/// # Errors
+/// [`Fault::Malformed`] when the message cannot be parsed.
+pub(super) fn owner(cx: &Cx<'_>, input: &Input<'_>) -> Result<ShardId, Fault> {
+    if is_ping(input.bytes) {
+        return Ok(cx.shard);
+    }
+    let message = Message::parse(input.bytes)?;
+    if !message.is_request() {
+        return Ok(of_response(&message).filter(|shard| shard.0 < cx.mapping.shards).unwrap_or(cx.shard));
+    }
+    let core = cx.realm(&input.flow).is_some_and(|realm| realm.side == Side::Core);
+    Ok(match message.method() {
+        b"REGISTER" => hop::name_of(&message, Name::To).map_or(cx.shard, |uri| of_user(cx, &message, &uri)),
+        b"ACK" | b"CANCEL" => cx.shard_of(message.call_id()),
+        _ if core && message.to_tag().is_none() => of_terminal(cx, &message),
+        _ => cx.shard_of(message.call_id()),
+    })
+}
+
+/// A response comes home to the shard that wrote the topmost Via.
+fn of_response(message: &Message<'_>) -> Option<ShardId> {
+    let branch = message.top_via()?.branch?;
+    Branch::parse(branch.of(message.bytes())).map(|branch| branch.shard)
+}
+
+/// A new request to a terminal is first for the shard that holds the terminal's binding.
+fn of_terminal(cx: &Cx<'_>, message: &Message<'_>) -> ShardId {
+    let bytes = message.bytes();
+    let uri = message.request_uri().and_then(|span| Uri::parse(bytes, span).ok());
+    match uri {
+        Some(uri) => match binding_label(cx, bytes, &uri) {
+            Some(label) => label.shard,
+            None => of_user(cx, message, &uri),
+        },
+        None => cx.shard_of(message.call_id()),
+    }
+}
+
+/// The binding that a Request-URI names.
+pub(super) fn binding_label(cx: &Cx<'_>, bytes: &[u8], uri: &Uri) -> Option<Label> {
+    let label = cx.sealer.open(hop::label_of(bytes, uri)?)?;
+    (label.kind == Kind::Binding && label.shard.0 < cx.mapping.shards).then_some(label)
+}
+
+fn of_user(cx: &Cx<'_>, message: &Message<'_>, uri: &Uri) -> ShardId {
+    match uri.user {
+        Some(user) => cx.shard_of(user.of(message.bytes())),
+        None => cx.shard_of(message.call_id()),
+    }
+}

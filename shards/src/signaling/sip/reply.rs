@@ -1,0 +1,57 @@
+//! Answers that Portolan gives in its own name.
+
+use super::hop;
+use crate::types::Flow;
+use crate::wire::sip::{Message, Name};
+
+/// A final answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+}
+
+macro_rules! replies {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $reason:literal;)+) => {
+        impl Reply { $($(#[$doc])* pub(super) const $name: Self = Self { status: $status, reason: $reason };)+ }
+    };
+}
+
+replies! {
+    OK = 200 "OK";
+    BAD_REQUEST = 400 "Bad Request";
+    FORBIDDEN = 403 "Forbidden";
+    NOT_FOUND = 404 "Not Found";
+    UNSUPPORTED_SCHEME = 416 "Unsupported URI Scheme";
+    BAD_EXTENSION = 420 "Bad Extension";
+    NO_TRANSACTION = 481 "Call/Transaction Does Not Exist";
+    TOO_MANY_HOPS = 483 "Too Many Hops";
+    NOT_ACCEPTABLE = 488 "Not Acceptable Here";
+    UNAVAILABLE = 503 "Service Unavailable";
+    VERSION = 505 "Version Not Supported";
+}
+
+impl Reply {
+    /// Write the response to `request` (RFC 3261 section 8.2.6). `tag` is added to a To that has none; `more` are
+    /// further header lines.
+    pub(super) fn write(self, request: &Message<'_>, flow: &Flow, tag: u64, more: &str) -> Vec<u8> {
+        let mut out = format!("SIP/2.0 {} {}\r\n", self.status, self.reason).into_bytes();
+        out.extend(hop::vias_of(request, flow).unwrap_or_else(|_| hop::lines_of(request, Name::Via)));
+        out.extend(hop::lines_of(request, Name::From));
+        out.extend(to_line(request, tag));
+        out.extend(hop::lines_of(request, Name::CallId));
+        out.extend(hop::lines_of(request, Name::CSeq));
+        out.extend(more.as_bytes());
+        out.extend(b"Content-Length: 0\r\n\r\n");
+        out
+    }
+}
+
+fn to_line(request: &Message<'_>, tag: u64) -> Vec<u8> {
+    let mut line = hop::lines_of(request, Name::To);
+    if request.to_tag().is_none() && line.ends_with(b"\r\n") {
+        line.truncate(line.len() - 2);
+        line.extend(format!(";tag={tag:016x}\r\n").into_bytes());
+    }
+    line
+}

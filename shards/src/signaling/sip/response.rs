@@ -1,0 +1,265 @@
+//! Responses on their way back.
+
+use super::dialog::State;
+use super::hop::{self, Rewrite};
+use super::register::Listed;
+use super::request::contact_of;
+use super::transaction::{Branch, LINGER, Named, Purpose};
+use super::{Ended, Sip, body};
+use crate::fault::Fault;
+use crate::io::DropReason;
+use crate::signaling::Cx;
+use crate::table::Key;
+use crate::types::{Flow, Side};
+use crate::wire::sip::{Message, Name};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+impl Sip {
+    pub(super) fn handle_response(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        flow: Flow,
+    ) -> Result<(), Fault> {
+        let branch = message.top_via().and_then(|via| Branch::parse(via.branch?.of(message.bytes())));
+        let Some(branch) = branch else {
+            cx.dropped(DropReason::Unmatched);
+            return Err(Fault::PeerMisbehaved("response to nothing of ours"));
+        };
+        if branch.named == Named::Keepalive {
+            self.keepalive_answered(cx, branch);
+            return Ok(());
+        }
+        let side = cx.realm(&flow).map_or(Side::Access, |realm| realm.side);
+        let fits = |t: &&super::transaction::Transaction| t.nonce == branch.nonce && t.side == side.other();
+        match self.transactions.get(branch.key).filter(fits) {
+            Some(transaction) if message.method() == b"CANCEL" => {
+                let vias = transaction.cancel.clone().unwrap_or_default();
+                let bytes = restore(message, &vias, &transaction.from.near, &transaction.to.near).finish();
+                let server = transaction.server;
+                cx.send(server, bytes);
+                Ok(())
+            }
+            Some(transaction) if transaction.method == message.method() => {
+                self.pass_back(cx, message, side, branch.key)
+            }
+            _ => {
+                cx.dropped(DropReason::Unmatched);
+                Err(Fault::PeerMisbehaved("response to a request that is over"))
+            }
+        }
+    }
+
+    /// Restore what the sender of the request must see, and send it back.
+    fn pass_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        side: Side,
+        key: Key,
+    ) -> Result<(), Fault> {
+        let status = message.status().unwrap_or(500);
+        let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
+        let (dialog, offered, server) = (transaction.dialog(), transaction.offered, transaction.server);
+        let listed = self.learn_registration(cx, message, key, status);
+        let body = match dialog {
+            Some(dialog) if status < 300 => self.response_body(cx, message, dialog, side, offered),
+            _ => body::outside_dialog(message, ours(cx, &server).ip()),
+        };
+        let body = body.inspect_err(|_| cx.dropped(DropReason::Malformed))?;
+        let bytes = self.compose_response(cx, message, key, listed.as_ref(), body);
+        if let Some(dialog) = dialog {
+            self.learn_dialog(cx, message, key, dialog, side);
+        }
+        if let Some(transaction) = self.transactions.get_mut(key) {
+            transaction.reply = Some(bytes.clone());
+            if status >= 200 && transaction.status.is_none() {
+                transaction.status = Some(status);
+                transaction.expires = cx.now + LINGER;
+                self.timers.schedule(cx.now + LINGER, super::Wake::Transaction(key));
+            }
+        }
+        cx.send(server, bytes);
+        Ok(())
+    }
+
+    fn compose_response(
+        &self,
+        cx: &Cx<'_>,
+        message: &Message<'_>,
+        key: Key,
+        listed: Option<&Listed>,
+        body: Option<Vec<u8>>,
+    ) -> Bytes {
+        let Some(transaction) = self.transactions.get(key) else { return Bytes::new() };
+        let mut rewrite = restore(message, &transaction.vias, &transaction.from.near, &transaction.to.near);
+        rewrite.remove(Name::RecordRoute);
+        if message.status().is_some_and(|status| (101..300).contains(&status)) {
+            rewrite.on_top(&transaction.record_routes[..]);
+        }
+        let label = transaction.dialog().and_then(|dialog| self.dialogs.get(dialog));
+        let label = label.map(|dialog| dialog.leg(transaction.side).label.as_str());
+        match listed {
+            Some(listed) => listed.restore(cx, message, &mut rewrite),
+            None => {
+                let ours = ours(cx, &transaction.server);
+                rewrite.contacts(|contact| Some(hop::contact_at(message.bytes(), &contact.uri, ours, label)));
+            }
+        }
+        if let Some(body) = body {
+            rewrite.body(body);
+        }
+        Bytes::from(rewrite.finish())
+    }
+
+    /// What a response to REGISTER teaches; each transaction teaches once.
+    fn learn_registration(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        key: Key,
+        status: u16,
+    ) -> Option<Listed> {
+        let transaction = self.transactions.get_mut(key)?;
+        if !matches!(transaction.purpose, Purpose::Register(_)) {
+            return None;
+        }
+        if status < 200 || transaction.status.is_some() {
+            return Some(self.listed(cx, message));
+        }
+        let Purpose::Register(registration) = &transaction.purpose else { return None };
+        if status >= 300 {
+            let registration = registration.clone();
+            self.registration_failed(&registration);
+            return Some(Listed::default());
+        }
+        let (registration, server) = (registration.clone(), transaction.server);
+        Some(self.registered(cx, message, &registration, server))
+    }
+
+    /// What a response within a dialog, or to the request that starts it, teaches.
+    fn learn_dialog(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        transaction: Key,
+        key: Key,
+        side: Side,
+    ) {
+        let status = message.status().unwrap_or(500);
+        let Some(known) = self.transactions.get(transaction) else { return };
+        let (initial, offered, server) =
+            (matches!(known.purpose, Purpose::Initial(_)), known.offered, known.server);
+        if status >= 300 && known.status.is_none() {
+            self.failed(cx, message, transaction, key, initial, offered);
+        } else if initial && (101..300).contains(&status) {
+            self.answered(cx, message, key, side, status);
+        } else if (200..300).contains(&status) && !initial {
+            self.confirmed(cx, message, transaction, key, side, server);
+        }
+    }
+
+    /// A response that shapes the dialog: tag, target and route set of the answering side (RFC 3261 section 12.1.2).
+    fn answered(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, key: Key, side: Side, status: u16) {
+        let Some(dialog) = self.dialogs.get_mut(key) else { return };
+        let tag = message.to_tag().map(Bytes::copy_from_slice);
+        if dialog.state == State::Confirmed && dialog.leg(side).tag != tag {
+            return;
+        }
+        let leg = dialog.leg_mut(side);
+        leg.tag = tag.or(leg.tag.take());
+        leg.target = contact_of(message).or(leg.target.take());
+        leg.routes = hop::record_routes(message);
+        leg.routes.reverse();
+        if status < 200 || dialog.state != State::Early {
+            return;
+        }
+        dialog.state = State::Confirmed;
+        let idle = if dialog.session.is_some() { cx.mapping.limits.media_idle } else { super::DIALOG_IDLE };
+        self.watch(key, cx.now + idle);
+    }
+
+    /// A request within the dialog succeeded: what it changed is now true (RFC 3261 section 12.2).
+    fn confirmed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        transaction: Key,
+        key: Key,
+        side: Side,
+        server: Flow,
+    ) {
+        if message.method() == b"BYE" {
+            return self.end_dialog(cx, key, Ended::BySignaling);
+        }
+        let asked = match self.transactions.get(transaction).map(|t| &t.purpose) {
+            Some(Purpose::InDialog { target, .. }) => target.clone(),
+            _ => None,
+        };
+        let Some(dialog) = self.dialogs.get_mut(key) else { return };
+        if let Some(target) = asked {
+            dialog.leg_mut(side.other()).target = Some(target);
+        }
+        if let Some(target) = contact_of(message) {
+            dialog.leg_mut(side).target = Some(target);
+        }
+        if side == Side::Core && dialog.leg(Side::Access).flow != server {
+            let old = dialog.leg(Side::Access).flow;
+            if let Some(session) = dialog.session {
+                cx.sessions.trust(cx.now, session, Side::Access, server.remote.ip());
+            }
+            tracing::debug!(?old, "a terminal moved within its dialog");
+            self.dialogs.move_terminal(key, server);
+        }
+    }
+
+    /// A request failed.
+    fn failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        transaction: Key,
+        key: Key,
+        initial: bool,
+        offered: bool,
+    ) {
+        let status = message.status().unwrap_or(500);
+        let gone = matches!(status, 408 | 481);
+        match message.method() {
+            _ if initial => self.end_dialog(cx, key, Ended::BySignaling),
+            b"BYE" if matches!(status, 401 | 407) => self.go_on(cx, key),
+            b"BYE" => self.end_dialog(cx, key, Ended::BySignaling),
+            b"INVITE" | b"UPDATE" if gone => self.end_dialog(cx, key, Ended::BySignaling),
+            _ if offered => self.withdraw(cx, key),
+            _ => {}
+        }
+        tracing::trace!(?transaction, status, "request failed");
+    }
+
+    /// The BYE was challenged: the call is still up.
+    fn go_on(&mut self, cx: &mut Cx<'_>, key: Key) {
+        let Some(dialog) = self.dialogs.get_mut(key) else { return };
+        dialog.state = State::Confirmed;
+        if let Some(session) = dialog.session {
+            cx.sessions.gate(session, true);
+        }
+        self.watch(key, cx.now + cx.mapping.limits.media_idle);
+    }
+}
+
+/// Our own address on the side of this flow.
+fn ours(cx: &Cx<'_>, flow: &Flow) -> SocketAddr {
+    let ip = cx.realm(flow).map_or(flow.local.ip(), |realm| realm.advertised);
+    SocketAddr::new(ip, flow.local.port())
+}
+
+/// The response with the Vias and names that its receiver knows.
+fn restore<'m, 'b>(message: &'m Message<'b>, vias: &[u8], from: &[u8], to: &[u8]) -> Rewrite<'m, 'b> {
+    let mut rewrite = Rewrite::new(message);
+    rewrite.remove(Name::Via);
+    rewrite.on_top(vias);
+    rewrite.rename(Name::From, from);
+    rewrite.rename(Name::To, to);
+    rewrite
+}

@@ -1,0 +1,88 @@
+//! A slab whose keys know when their entry has been replaced.
+
+use slab::Slab;
+
+/// Names one entry of a [`Table`], and no later entry of the same slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Index into the slab.
+    pub slot: u32,
+    /// Which tenant of the slot.
+    pub generation: u32,
+}
+
+/// Entries at stable keys; looking up a key of a removed entry gives `None`.
+#[derive(Debug)]
+pub struct Table<T> {
+    slab: Slab<(u32, T)>,
+    generation: u32,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { slab: Slab::new(), generation: 0 }
+    }
+}
+
+impl<T> Table<T> {
+    /// Add an entry.
+    pub fn insert(&mut self, value: T) -> Key {
+        self.generation = self.generation.wrapping_add(1);
+        let slot = self.slab.insert((self.generation, value)) as u32;
+        Key { slot, generation: self.generation }
+    }
+
+    /// The entry, unless it was removed.
+    pub fn get(&self, key: Key) -> Option<&T> {
+        self.slab
+            .get(key.slot as usize)
+            .filter(|(generation, _)| *generation == key.generation)
+            .map(|(_, value)| value)
+    }
+
+    /// The entry to change, unless it was removed.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let found = self.slab.get_mut(key.slot as usize)?;
+        (found.0 == key.generation).then_some(&mut found.1)
+    }
+
+    /// Take the entry out.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        Some(self.slab.remove(key.slot as usize).1)
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Is there no entry?
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.slab
+            .iter()
+            .map(|(slot, (generation, value))| (Key { slot: slot as u32, generation: *generation }, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_does_not_outlive_its_entry() {
+        let mut table = Table::default();
+        let first = table.insert("first");
+        assert_eq!(table.remove(first), Some("first"));
+        let second = table.insert("second");
+        assert_eq!(first.slot, second.slot);
+        assert_eq!(table.get(first), None);
+        assert_eq!(table.remove(first), None);
+        assert_eq!(table.get(second), Some(&"second"));
+    }
+}
