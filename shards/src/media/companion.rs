@@ -109,3 +109,137 @@ impl Held {
         now.since(self.last) >= SILENCE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Description;
+    use super::super::latch::Heard;
+    use super::*;
+    use std::net::SocketAddr;
+
+    const RTP: &str = "203.0.113.7:30000";
+    const RTCP: &str = "203.0.113.7:30001";
+    const RTCP2: &str = "203.0.113.7:50001";
+    const ANNOUNCED: &str = "198.51.100.2:4001";
+
+    struct Leg {
+        companion: Companion,
+        latch: Latch,
+        trust: Trust,
+        now: Instant,
+    }
+
+    fn addr(text: &str) -> Addr {
+        text.parse::<SocketAddr>().unwrap().into()
+    }
+
+    impl Leg {
+        /// Signaling came from the host of [`RTP`].
+        fn new(rtp: &str, rtcp: &str) -> Self {
+            let (mut trust, mut latch) = (Trust::default(), Latch::new());
+            let (rtp, rtcp) = (rtp.parse().ok(), rtcp.parse().ok());
+            trust.update(&[addr(RTP).ip], false, &Description { rtp, rtcp, ..Description::default() });
+            latch.arm(Instant::ZERO, &trust, true);
+            Self { companion: Companion::new(), latch, trust, now: Instant::ZERO }
+        }
+
+        fn voice(&mut self, from: &str, packets: u16) {
+            for n in 0..packets {
+                self.now += Duration::from_millis(20);
+                let heard = Heard { from: addr(from), rtp: Some((1, n)) };
+                self.latch.receive(self.now, &heard, &self.trust, Duration::from_millis(20));
+            }
+        }
+
+        fn report(&mut self, from: &str) -> Result<(), DropReason> {
+            self.companion.receive(self.now, addr(from), &self.trust, &self.latch)
+        }
+
+        fn destination(&mut self) -> Option<Addr> {
+            self.companion.destination(&self.trust, &self.latch)
+        }
+
+        /// Behind NAT, RTP latched.
+        fn latched() -> Self {
+            let mut leg = Self::new("10.0.0.1:4000", "10.0.0.1:4001");
+            leg.voice(RTP, 4);
+            leg
+        }
+    }
+
+    #[test]
+    fn nothing_is_learned_or_sent_before_rtp() {
+        let mut leg = Leg::new("10.0.0.1:4000", "10.0.0.1:4001");
+        assert_eq!(leg.report(RTCP), Err(DropReason::NotRtcp));
+        assert_eq!(leg.destination(), None);
+        leg.voice(RTP, 3);
+        assert_eq!((leg.report(RTCP), leg.destination()), (Err(DropReason::NotRtcp), None));
+    }
+
+    #[test]
+    fn the_host_of_the_rtp_latch_is_learned() {
+        let mut leg = Leg::latched();
+        assert_eq!(leg.destination(), None);
+        assert_eq!(leg.report(RTCP), Ok(()));
+        assert_eq!(leg.destination(), Some(addr(RTCP)));
+        assert_eq!(leg.report("192.0.2.66:30001"), Err(DropReason::Stranger));
+    }
+
+    #[test]
+    fn the_announced_address_is_accepted_before_rtp_and_never_latches_it() {
+        let mut leg = Leg::new("198.51.100.2:4000", ANNOUNCED);
+        assert_eq!(leg.report(ANNOUNCED), Ok(()));
+        assert_eq!((leg.latch.source(), leg.destination()), (None, None));
+        leg.voice("198.51.100.2:4000", 1);
+        assert_eq!(leg.destination(), Some(addr(ANNOUNCED)));
+    }
+
+    #[test]
+    fn the_announced_address_takes_the_place_of_another_port() {
+        let mut leg = Leg::new("198.51.100.2:4000", ANNOUNCED);
+        leg.voice("198.51.100.2:4000", 1);
+        assert_eq!(leg.report("198.51.100.2:9999"), Ok(()));
+        assert_eq!(leg.report(ANNOUNCED), Ok(()));
+        assert_eq!(leg.report("198.51.100.2:9999"), Err(DropReason::Unproven));
+        assert_eq!(leg.destination(), Some(addr(ANNOUNCED)));
+    }
+
+    #[test]
+    fn another_port_of_the_host_waits_until_the_latched_one_is_gone() {
+        let mut leg = Leg::latched();
+        leg.report(RTCP).unwrap();
+        leg.now += Duration::from_secs(14);
+        assert_eq!(leg.report(RTCP2), Err(DropReason::Unproven));
+        leg.now += Duration::from_secs(1);
+        assert_eq!((leg.report(RTCP2), leg.destination()), (Ok(()), Some(addr(RTCP2))));
+    }
+
+    #[test]
+    fn it_follows_when_rtp_moves() {
+        let mut leg = Leg::latched();
+        leg.report(RTCP).unwrap();
+        leg.now += Duration::from_millis(500);
+        leg.voice("203.0.113.7:50000", 4);
+        assert_eq!(leg.latch.latched(), Some(addr("203.0.113.7:50000")));
+        assert_eq!((leg.report(RTCP2), leg.destination()), (Ok(()), Some(addr(RTCP2))));
+    }
+
+    #[test]
+    fn a_source_on_a_host_that_rtp_has_left_is_forgotten() {
+        let mut leg = Leg::latched();
+        leg.report(RTCP).unwrap();
+        leg.trust.add(addr("198.51.77.9:1").ip);
+        leg.latch.arm(leg.now, &leg.trust, false);
+        leg.now += Duration::from_millis(100);
+        leg.voice("198.51.77.9:1000", 4);
+        assert_eq!(leg.latch.latched(), Some(addr("198.51.77.9:1000")));
+        assert_eq!((leg.destination(), leg.report(RTCP)), (None, Err(DropReason::Stranger)));
+    }
+
+    #[test]
+    fn an_announced_address_that_never_answers_gets_a_budget() {
+        let mut leg = Leg::new("10.0.0.1:4000", ANNOUNCED);
+        leg.voice(RTP, 4);
+        assert_eq!((0..1_000).filter(|_| leg.destination().is_some()).count(), 250);
+    }
+}

@@ -312,13 +312,11 @@ impl Latch {
     }
 
     /// The window after a re-arm is over and no new source has proved itself: the old one stays if the leg's S and D
-    /// still allow it, and if it spoke since or there is nowhere better to send to.
+    /// still allow it, and if it still spoke in the second half or there is nowhere better to send to.
     fn settle(&mut self, now: Instant, trust: &Trust) {
         let Some(held) = self.held.as_mut().filter(|held| held.stale) else { return };
-        if self.armed.is_some_and(|armed| now.since(armed) <= LEARNING_WINDOW) {
-            return;
-        }
-        let alive = now.since(held.last) < LEARNING_WINDOW || trust.announced().is_none();
+        let Some(armed) = self.armed.filter(|armed| now.since(*armed) > LEARNING_WINDOW) else { return };
+        let alive = held.last >= armed + LEARNING_WINDOW / 2 || trust.announced().is_none();
         if held.rank < Rank::Stranger && alive {
             held.stale = false;
         } else {

@@ -140,3 +140,314 @@ impl Relay {
         Ok((out, to.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const A: &str = "198.51.100.2:4000";
+    const B: &str = "10.0.0.20:8000";
+
+    struct Bench {
+        relay: Relay,
+        id: StreamId,
+        now: Instant,
+        stats: Stats,
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn port(end: End, port: u16) -> MediaPort {
+        MediaPort { realm: RealmId(end as u16 + 1), port }
+    }
+
+    fn pair(end: End) -> EndPorts {
+        EndPorts { rtp: port(end, 20_000), rtcp: port(end, 20_001) }
+    }
+
+    fn rtp(payload_type: u8, sequence: u16) -> Vec<u8> {
+        let mut packet = vec![0x80, payload_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        packet.resize(172, 0);
+        packet
+    }
+
+    const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 1];
+    const BYE: [u8; 8] = [0x81, 203, 0, 1, 0, 0, 0, 1];
+
+    impl Bench {
+        /// Open, not described.
+        fn bare() -> Self {
+            let mut relay = Relay::new();
+            for end in End::BOTH {
+                relay.slice(RealmId(end as u16 + 1), PortRange { first: 20_000, last: 20_099 });
+            }
+            let id = relay.open(Instant::ZERO, pair(End::A), pair(End::B));
+            Self { relay, id, now: Instant::ZERO, stats: Stats::default() }
+        }
+
+        /// Described at both ends, gate open.
+        fn new() -> Self {
+            let mut bench = Self::bare();
+            bench.describe(End::A, description(A));
+            bench.describe(End::B, Description { trusted: true, ..description(B) });
+            bench.relay.gate(bench.id, Gate::OPEN);
+            bench
+        }
+
+        fn describe(&mut self, end: End, description: Description) {
+            let sources = [description.rtp.unwrap().ip()];
+            self.relay.describe(self.now, self.id, end, &sources, false, description);
+        }
+
+        fn arrives(&mut self, at: MediaPort, from: &str, packet: &[u8]) -> Verdict {
+            self.relay.handle(self.now, at, addr(from), packet, &mut self.stats)
+        }
+
+        fn voice(&mut self, end: End, from: &str, sequence: u16) -> Verdict {
+            self.now += Duration::from_millis(20);
+            self.arrives(port(end, 20_000), from, &rtp(0, sequence))
+        }
+
+        /// Both ends latched.
+        fn talking() -> Self {
+            let mut bench = Self::new();
+            bench.talk();
+            bench
+        }
+
+        fn talk(&mut self) {
+            self.voice(End::A, A, 1);
+            self.voice(End::B, B, 1);
+        }
+    }
+
+    fn description(text: &str) -> Description {
+        let rtp = addr(text);
+        let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
+        Description {
+            rtp: Some(rtp),
+            rtcp: Some(rtcp),
+            payload_types: [1, 1 << 37],
+            ..Description::default()
+        }
+    }
+
+    fn forward(end: End, out: u16, to: &str) -> Verdict {
+        Verdict::Forward { out: port(end, out), to: addr(to) }
+    }
+
+    #[test]
+    fn voice_passes_both_ways() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.voice(End::A, A, 1), forward(End::B, 20_000, B));
+        assert_eq!(bench.voice(End::B, B, 1), forward(End::A, 20_000, A));
+        assert_eq!(bench.relay.latched(bench.id, End::A), Some(addr(A)));
+        assert_eq!(bench.relay.last_media(bench.id), Some(bench.now));
+    }
+
+    #[test]
+    fn a_port_without_a_stream_drops() {
+        let mut bench = Bench::new();
+        for at in [port(End::A, 20_002), port(End::A, 19_999), port(End::A, 20_100)] {
+            assert_eq!(bench.arrives(at, A, &rtp(0, 1)), Verdict::Drop(DropReason::NoSession));
+        }
+        let realm = MediaPort { realm: RealmId(9), port: 20_000 };
+        assert_eq!(bench.arrives(realm, A, &rtp(0, 1)), Verdict::Drop(DropReason::NoSession));
+        assert_eq!(bench.stats.dropped(DropReason::NoSession), 4);
+    }
+
+    #[test]
+    fn an_end_that_is_not_described_drops() {
+        let mut bench = Bench::bare();
+        assert_eq!(bench.voice(End::A, A, 1), Verdict::Drop(DropReason::NotArmed));
+        assert_eq!(bench.arrives(port(End::A, 20_001), A, &REPORT), Verdict::Drop(DropReason::NotArmed));
+    }
+
+    #[test]
+    fn a_closed_gate_drops_but_learns() {
+        let mut bench = Bench::new();
+        bench.relay.gate(bench.id, Gate { a_to_b: false, b_to_a: true });
+        assert_eq!(bench.voice(End::A, A, 1), Verdict::Drop(DropReason::GateClosed));
+        assert_eq!(bench.relay.latched(bench.id, End::A), Some(addr(A)));
+        assert_eq!(bench.relay.last_media(bench.id), None);
+        assert_eq!(bench.voice(End::B, B, 1), forward(End::A, 20_000, A));
+    }
+
+    #[test]
+    fn only_negotiated_payload_types_pass() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.arrives(port(End::A, 20_000), A, &rtp(101, 1)), forward(End::B, 20_000, B));
+        assert_eq!(bench.arrives(port(End::A, 20_000), A, &rtp(0x80 | 101, 2)), forward(End::B, 20_000, B));
+        assert_eq!(
+            bench.arrives(port(End::A, 20_000), A, &rtp(8, 3)),
+            Verdict::Drop(DropReason::PayloadType)
+        );
+    }
+
+    #[test]
+    fn what_is_not_rtp_teaches_nothing() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.arrives(port(End::A, 20_000), A, b"hello"), Verdict::Drop(DropReason::NotRtp));
+        assert_eq!(bench.relay.latched(bench.id, End::A), None);
+    }
+
+    #[test]
+    fn a_flood_from_the_peer_is_policed() {
+        let mut bench = Bench::talking();
+        for n in 2..1_000 {
+            bench.arrives(port(End::A, 20_000), A, &rtp(0, n));
+        }
+        let passed = bench.relay.counters(bench.id)[0].rtp_packets;
+        assert!((150..160).contains(&passed), "{passed}");
+        assert_eq!(bench.stats.dropped(DropReason::Rate), 999 - passed);
+    }
+
+    #[test]
+    fn a_flood_of_strangers_does_not_eat_the_allowance() {
+        let mut bench = Bench::talking();
+        for n in 0..10_000 {
+            let verdict = bench.arrives(port(End::A, 20_000), "192.0.2.66:1", &rtp(0, n));
+            assert_eq!(verdict, Verdict::Drop(DropReason::Stranger));
+        }
+        assert_eq!(bench.voice(End::A, A, 2), forward(End::B, 20_000, B));
+    }
+
+    #[test]
+    fn every_octet_is_counted_by_direction() {
+        let mut bench = Bench::talking();
+        bench.voice(End::A, A, 2);
+        bench.arrives(port(End::A, 20_001), "198.51.100.2:4001", &REPORT);
+        bench.arrives(port(End::A, 20_000), "192.0.2.66:1", &rtp(0, 1));
+        let [a, b] = bench.relay.close(bench.id);
+        assert_eq!((a.rtp_packets, a.rtp_payload_octets, a.rtp_ip_octets), (2, 320, 400));
+        assert_eq!((a.rtcp_packets, a.rtcp_octets, a.dropped), (1, 8, 1));
+        assert_eq!((b.rtp_packets, b.rtcp_packets, b.dropped), (1, 0, 0));
+        assert_eq!((bench.stats.rtp_packets, bench.stats.rtp_octets), (3, 3 * 172));
+    }
+
+    #[test]
+    fn nothing_leaves_a_closed_stream() {
+        let mut bench = Bench::talking();
+        bench.relay.close(bench.id);
+        assert_eq!(bench.voice(End::A, A, 2), Verdict::Drop(DropReason::NoSession));
+        assert!(bench.relay.is_empty() && bench.relay.latched(bench.id, End::A).is_none());
+        assert_eq!(bench.relay.close(bench.id), [Counters::default(); 2]);
+    }
+
+    #[test]
+    fn a_new_slice_keeps_running_streams() {
+        let mut bench = Bench::talking();
+        bench.relay.slice(RealmId(1), PortRange { first: 10_000, last: 30_000 });
+        assert_eq!(bench.voice(End::A, A, 2), forward(End::B, 20_000, B));
+    }
+
+    #[test]
+    fn rtcp_passes_beside_latched_rtp() {
+        let mut bench = Bench::talking();
+        let verdict = bench.arrives(port(End::A, 20_001), "198.51.100.2:4001", &REPORT);
+        assert_eq!(verdict, forward(End::B, 20_001, "10.0.0.20:8001"));
+        let verdict = bench.arrives(port(End::B, 20_001), "10.0.0.20:8001", &REPORT);
+        assert_eq!(verdict, forward(End::A, 20_001, "198.51.100.2:4001"));
+    }
+
+    #[test]
+    fn rtcp_goes_nowhere_before_rtp_is_latched() {
+        let mut bench = Bench::new();
+        let verdict = bench.arrives(port(End::A, 20_001), "198.51.100.2:4001", &REPORT);
+        assert_eq!(verdict, Verdict::Drop(DropReason::NoDestination));
+        assert_eq!(bench.relay.latched(bench.id, End::A), None);
+    }
+
+    #[test]
+    fn rtcp_that_does_not_tile_or_comes_from_a_stranger_is_dropped() {
+        let mut bench = Bench::talking();
+        let at = port(End::A, 20_001);
+        let verdict = bench.arrives(at, "198.51.100.2:4001", &REPORT[..7]);
+        assert_eq!(verdict, Verdict::Drop(DropReason::NotRtcp));
+        assert_eq!(bench.arrives(at, "192.0.2.66:1", &REPORT), Verdict::Drop(DropReason::Stranger));
+    }
+
+    #[test]
+    fn a_goodbye_ends_nothing() {
+        let mut bench = Bench::talking();
+        let verdict = bench.arrives(port(End::A, 20_001), "198.51.100.2:4001", &BYE);
+        assert_eq!(verdict, forward(End::B, 20_001, "10.0.0.20:8001"));
+        assert_eq!(bench.voice(End::A, A, 2), forward(End::B, 20_000, B));
+    }
+
+    #[test]
+    fn multiplexed_rtcp_is_split_for_an_end_that_does_not_share() {
+        let mut bench = Bench::bare();
+        bench.describe(End::A, Description { mux: true, ..description(A) });
+        bench.describe(End::B, Description { trusted: true, ..description(B) });
+        bench.relay.gate(bench.id, Gate::OPEN);
+        bench.talk();
+        let verdict = bench.arrives(port(End::A, 20_000), A, &REPORT);
+        assert_eq!(verdict, forward(End::B, 20_001, "10.0.0.20:8001"));
+        let verdict = bench.arrives(port(End::B, 20_001), "10.0.0.20:8001", &REPORT);
+        assert_eq!(verdict, forward(End::A, 20_000, A));
+        let verdict = bench.arrives(port(End::A, 20_000), "192.0.2.66:1", &REPORT);
+        assert_eq!(verdict, Verdict::Drop(DropReason::Stranger));
+    }
+
+    #[test]
+    fn rtcp_passes_on_hold_but_not_before_the_answer() {
+        let mut bench = Bench::talking();
+        let report = |bench: &mut Bench| bench.arrives(port(End::A, 20_001), "198.51.100.2:4001", &REPORT);
+        bench.relay.gate(bench.id, Gate { a_to_b: false, b_to_a: true });
+        assert_eq!(report(&mut bench), forward(End::B, 20_001, "10.0.0.20:8001"));
+        bench.relay.gate(bench.id, Gate::CLOSED);
+        assert_eq!(report(&mut bench), Verdict::Drop(DropReason::GateClosed));
+    }
+
+    #[test]
+    fn rtcp_from_the_announced_host_lifts_the_budget_of_a_listener() {
+        let mut bench = Bench::new();
+        for n in 0..250 {
+            assert_eq!(bench.voice(End::B, B, n), forward(End::A, 20_000, A));
+        }
+        assert_eq!(bench.voice(End::B, B, 250), Verdict::Drop(DropReason::NoDestination));
+        bench.arrives(port(End::A, 20_001), "198.51.100.2:4001", &REPORT);
+        assert_eq!(bench.voice(End::B, B, 251), forward(End::A, 20_000, A));
+    }
+
+    #[test]
+    fn encrypted_media_passes_with_unreadable_padding_and_reports() {
+        let mut bench = Bench::new();
+        bench.describe(End::A, Description { secure: true, ..description(A) });
+        let mut voice = rtp(0, 1);
+        voice[0] |= 0x20;
+        assert_eq!(bench.arrives(port(End::A, 20_000), A, &voice), forward(End::B, 20_000, B));
+        bench.voice(End::B, B, 1);
+        let sealed = [&REPORT[..], &[0xee; 14]].concat();
+        let verdict = bench.arrives(port(End::A, 20_001), "198.51.100.2:4001", &sealed);
+        assert_eq!(verdict, forward(End::B, 20_001, "10.0.0.20:8001"));
+    }
+
+    #[test]
+    fn without_rtp_any_datagram_of_the_peer_passes() {
+        let mut bench = Bench::bare();
+        for (end, text) in [(End::A, A), (End::B, B)] {
+            bench.describe(
+                end,
+                Description { rtp_profile: false, trusted: end == End::B, ..description(text) },
+            );
+        }
+        bench.relay.gate(bench.id, Gate::OPEN);
+        assert_eq!(bench.arrives(port(End::A, 20_000), A, &[0, 1, 2]), forward(End::B, 20_000, B));
+        let verdict = bench.arrives(port(End::A, 20_000), "192.0.2.66:1", &[0, 1, 2]);
+        assert_eq!(verdict, Verdict::Drop(DropReason::Stranger));
+        assert_eq!(bench.relay.counters(bench.id)[0].rtp_payload_octets, 3);
+    }
+
+    #[test]
+    fn a_stream_takes_at_most_a_kilobyte_and_a_half() {
+        let size = size_of::<Stream>();
+        println!("a stream takes {size} octets");
+        assert!(size <= 1_536, "{size}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The fast door allocates nothing, whatever arrives.
+
+use portolan_shards::io::Verdict;
+use portolan_shards::media::{Description, End, EndPorts, Gate, Relay};
+use portolan_shards::random::Rng;
+use portolan_shards::realm::PortRange;
+use portolan_shards::stats::Stats;
+use portolan_shards::types::{Instant, MediaPort, RealmId};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const STREAMS: u16 = 64;
+
+fn relay() -> Relay {
+    let mut relay = Relay::new();
+    let pair = |realm, n| {
+        let port = |port| MediaPort { realm: RealmId(realm), port };
+        EndPorts { rtp: port(20_000 + n * 2), rtcp: port(20_001 + n * 2) }
+    };
+    for realm in [0, 1] {
+        relay.slice(RealmId(realm), PortRange { first: 20_000, last: 20_000 + STREAMS * 2 - 1 });
+    }
+    for n in 0..STREAMS {
+        let id = relay.open(Instant::ZERO, pair(0, n), pair(1, n));
+        for (end, peer) in [(End::A, terminal()), (End::B, core())] {
+            let rtcp = Some(SocketAddr::new(peer.ip(), peer.port() + 1));
+            let described = Description {
+                rtp: Some(peer),
+                rtcp,
+                payload_types: [1, 0],
+                mux: n % 2 == 0,
+                ..Description::default()
+            };
+            relay.describe(Instant::ZERO, id, end, &[peer.ip()], true, described);
+        }
+        relay.gate(id, Gate::OPEN);
+    }
+    relay
+}
+
+fn terminal() -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, 6], 4_000))
+}
+
+fn core() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 20], 8_000))
+}
+
+fn packet(rng: &mut Rng, sequence: u16) -> [u8; 172] {
+    let mut packet = [0; 172];
+    packet[0] = if rng.below(20) == 0 { 0x40 } else { 0x80 };
+    packet[1] = [0, 0, 0, 9, 201][rng.below(5) as usize];
+    let word = if packet[1] == 201 { 42 } else { sequence };
+    packet[2..4].copy_from_slice(&word.to_be_bytes());
+    packet
+}
+
+#[test]
+fn a_forwarded_packet_allocates_nothing() {
+    let (mut relay, mut stats) = (relay(), Stats::default());
+    let mut forwarded = 0;
+    let at = |realm| MediaPort { realm: RealmId(realm), port: 20_000 };
+    let info = allocation_counter::measure(|| {
+        for n in 0..10_000u16 {
+            let now = Instant::ZERO + Duration::from_millis(20) * u32::from(n);
+            let mut packet = [0x80; 172];
+            packet[1] = 0;
+            packet[2..4].copy_from_slice(&n.to_be_bytes());
+            packet[0] = 0x80;
+            for (realm, from) in [(0, terminal()), (1, core())] {
+                let verdict = relay.handle(now, at(realm), from, &packet, &mut stats);
+                forwarded += u64::from(matches!(verdict, Verdict::Forward { .. }));
+            }
+        }
+    });
+    assert_eq!((info.count_total, forwarded), (0, 20_000));
+}
+
+#[test]
+fn no_packet_of_any_kind_from_anybody_allocates() {
+    let (mut relay, mut stats, mut rng) = (relay(), Stats::default(), Rng::new([3; 32]));
+    let info = allocation_counter::measure(|| {
+        for n in 0..100_000u32 {
+            let now = Instant::ZERO + Duration::from_millis(1) * n;
+            let at = MediaPort {
+                realm: RealmId(rng.below(3) as u16),
+                port: 19_990 + rng.below(u64::from(STREAMS) * 2 + 20) as u16,
+            };
+            let host = [198, 51, 100, 6 + rng.below(3) as u8];
+            let from = match rng.below(4) {
+                0 => terminal(),
+                1 => core(),
+                _ => SocketAddr::from((host, 4_000 + rng.below(40) as u16)),
+            };
+            let packet = packet(&mut rng, (n / 128) as u16);
+            let length = if rng.below(20) == 0 { rng.below(172) as usize } else { 172 };
+            relay.handle(now, at, from, &packet[..length], &mut stats);
+        }
+    });
+    assert_eq!(info.count_total, 0);
+    assert!(stats.rtp_packets > 1_000 && stats.rtcp_packets > 100, "{stats:?}");
+    assert!(stats.drops.iter().filter(|count| **count > 0).count() >= 6, "{stats:?}");
+}
