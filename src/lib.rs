@@ -1,8 +1,4 @@
 //! Portolan, the process: sockets, cores, configuration, figures.
 
-pub mod admin;
-pub mod control;
 pub mod io;
 pub mod mapping;
-pub mod reload;
-pub mod summary;
