@@ -1,4 +1,9 @@
 //! Portolan, the process: sockets, cores, configuration, figures.
 
+pub mod admin;
+pub mod cli;
+pub mod control;
 pub mod io;
 pub mod mapping;
+pub mod reload;
+pub mod summary;

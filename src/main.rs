@@ -1,2 +1,7 @@
 //! The `portolan` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portolan::cli::main()
+}

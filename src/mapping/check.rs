@@ -34,6 +34,15 @@ impl Check<'_> {
         self.add(Severity::Warning, at, at.key(), message.into(), hint.into());
     }
 
+    /// The value of the latest problem must not reach a log.
+    pub(super) fn mask_last(&mut self) {
+        if let Some(place) = self.problems.last_mut().and_then(|problem| problem.place.as_mut()) {
+            let masked = place.column - 1..place.column - 1 + place.width;
+            let hide = |(index, c)| if masked.contains(&index) { '*' } else { c };
+            place.snippet = place.snippet.chars().enumerate().map(hide).collect();
+        }
+    }
+
     /// The warnings, or everything when there is an error among them.
     pub(super) fn finish(self) -> Result<Vec<Problem>, Errors> {
         if self.failed() { Err(Errors(self.problems)) } else { Ok(self.problems) }

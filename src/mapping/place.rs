@@ -70,6 +70,13 @@ impl<'a> At<'a> {
         self.node.entries.get(index).map_or(self, |entry| self.inside(entry))
     }
 
+    /// The innermost value with parts around this octet.
+    pub(super) fn around(self, octet: usize) -> Self {
+        let holds = |entry: &&Entry| !entry.value.entries.is_empty() && entry.value.span.contains(&octet);
+        let inner = self.node.entries.iter().find(holds);
+        inner.map_or(self, |entry| self.inside(entry).around(octet))
+    }
+
     /// The same value, pointed at by its key.
     pub(super) fn key(self) -> Range<usize> {
         self.key.map_or_else(|| self.span(), |key| key.span.clone())

@@ -186,7 +186,7 @@ fn overlaps(check: &mut Check<'_>, claims: &[Claim<'_>]) {
         if let Some(earlier) = claims[..index].iter().find(meets) {
             let place = Place::new(earlier.at.source, earlier.at.span());
             let hint = format!("the other is at {}:{}:{}", place.file, place.line, place.column);
-            let message = format!("{} overlap {} on {}", later.what, earlier.what, later.address);
+            let message = format!("{} and {} collide on {}", later.what, earlier.what, later.address);
             check.error(later.at, message, hint);
         }
     }

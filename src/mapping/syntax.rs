@@ -18,7 +18,11 @@ fn explain(source: &Source, error: &SpannedError) -> Problem {
     let start = offset(text, error.span.start);
     let end = offset(text, error.span.end).max(start);
     let (message, word, hint) = describe(&error.code);
-    let span = word.and_then(|word| word_before(text, end, &word)).unwrap_or_else(|| token(text, start, end));
+    let span = match &error.code {
+        Error::MissingStructField { .. } => source.root().around(end).key(),
+        Error::TrailingCharacters => token(text, end, end),
+        _ => word.and_then(|word| word_before(text, end, &word)).unwrap_or_else(|| token(text, start, end)),
+    };
     Problem { severity: Severity::Error, message, place: Some(Place::new(source, span)), hint }
 }
 
@@ -41,6 +45,10 @@ fn describe(error: &Error) -> (String, Option<String>, Option<String>) {
             let hint = format!("keep one `{field}`");
             (format!("the field `{field}` stands twice"), Some((*field).to_owned()), Some(hint))
         }
+        Error::SuggestRawIdentifier(word) | Error::InvalidIdentifier(word) => {
+            let hint = "a listener is written `Udp(5060)`, shards `Auto`, `Count(2)` or `Cores([0, 1])`";
+            (format!("`{word}` is not a name"), Some(word.clone()), Some(hint.to_owned()))
+        }
         other => (lower(&other.to_string()), None, syntax_hint(other)),
     }
 }
@@ -56,11 +64,14 @@ fn syntax_hint(error: &Error) -> Option<String> {
         Error::ExpectedArray => "a list is written `[a, b]`",
         Error::ExpectedString => "a text stands in double quotes",
         Error::ExpectedComma => "separate fields and elements with commas",
+        Error::ExpectedDifferentStructName { .. } | Error::ExpectedNamedStructLike("Portolan") => {
+            "the whole file stands in parentheses: `(realms: {...}, ...)`"
+        }
         Error::ExpectedStructLike | Error::ExpectedNamedStructLike(_) => {
-            "a group of fields is written `(field: value, ...)`"
+            "parts stand in parentheses: `(field: value, ...)`, or `(20000, 39999)`"
         }
         Error::ExpectedStructLikeEnd | Error::ExpectedMapEnd | Error::ExpectedArrayEnd => {
-            "is a comma missing before this place?"
+            "is there a comma missing before this place, or a value too much?"
         }
         Error::IntegerOutOfBounds => "ports are 1 to 65535",
         _ => return None,
@@ -75,7 +86,8 @@ pub(super) fn choices<S: AsRef<str>>(found: &str, expected: &[S]) -> String {
     match best {
         Some((distance, word)) if distance <= 1 + found.len() / 4 => format!("did you mean `{word}`?"),
         Some(_) => {
-            let all: Vec<_> = expected.iter().map(|word| format!("`{}`", word.as_ref())).collect();
+            let mut all: Vec<_> = expected.iter().map(|word| format!("`{}`", word.as_ref())).collect();
+            all.dedup();
             format!("one of {}", all.join(", "))
         }
         None => "there is nothing to choose from".to_owned(),

@@ -144,6 +144,7 @@ fn secret(check: &mut Check<'_>, at: At<'_>, text: &str) -> Option<[u8; 32]> {
     if secret.is_none() {
         let hint = "64 hex digits (openssl rand -hex 32), or leave it out for a random one at each start";
         check.error(at, "the secret is not 64 hex digits", hint);
+        check.mask_last();
     }
     secret
 }

@@ -1,0 +1,170 @@
+//! The shards' counters in Prometheus's words: base units, few labels, never a Call-ID or an address.
+
+use crate::control::{Control, Figures, Phase};
+use portolan_shards::io::DropReason;
+use portolan_shards::stats::{METHODS, Stats};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+
+/// All metrics, now, in the OpenMetrics text format.
+pub(super) fn render(control: Arc<Control>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(control)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Control>);
+
+/// One value of a shard.
+type Read = fn(&Stats) -> u64;
+/// Values of a shard by a label's value.
+type ReadMany = fn(&Stats) -> Vec<(&'static str, u64)>;
+
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+
+const GAUGES: [(&str, &str, Read); 4] = [
+    ("portolan_sessions", "Sessions open now", |s| s.sessions),
+    ("portolan_ports_used", "Media ports held by sessions now", |s| s.ports),
+    ("portolan_bindings", "Registered terminals now", |s| s.bindings),
+    ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),
+];
+
+const COUNTERS: [(&str, &str, Read); 4] = [
+    ("portolan_sessions_opened", "Sessions opened", |s| s.sessions_opened),
+    ("portolan_sessions_one_way", "Sessions in which one side never sent media", |s| s.sessions_one_way),
+    ("portolan_bindings_lost", "Terminals that stopped to answer keepalives", |s| s.bindings_lost),
+    ("portolan_port_failures", "Media ports that could not be bound", |s| s.port_failures),
+];
+
+const FAMILIES: [(&str, &str, &str, ReadMany); 10] = [
+    ("portolan_sessions_closed", "Sessions closed by how they ended", "end", |s| {
+        vec![("ended", s.sessions_ended), ("reaped", s.sessions_reaped)]
+    }),
+    ("portolan_packets", "Media packets forwarded by kind", "kind", |s| {
+        vec![("rtp", s.rtp_packets), ("rtcp", s.rtcp_packets)]
+    }),
+    ("portolan_octets", "Octets of UDP payload forwarded by kind", "kind", |s| {
+        vec![("rtp", s.rtp_octets), ("rtcp", s.rtcp_octets)]
+    }),
+    ("portolan_drops", "Packets and messages dropped by reason", "reason", drops),
+    ("portolan_requests", "Requests received by method", "method", |s| {
+        METHODS.iter().copied().zip(s.requests).collect()
+    }),
+    ("portolan_responses", "Responses received by class", "class", |s| {
+        CLASSES.iter().copied().zip(s.responses).collect()
+    }),
+    ("portolan_refused", "Requests that Portolan itself answered with an error, by class", "class", |s| {
+        CLASSES[2..].iter().copied().zip(s.refused).collect()
+    }),
+    ("portolan_crossings", "What crossed from one shard to another by kind; media never does", "kind", |s| {
+        let signaling = ("signaling", s.crossings_signaling);
+        vec![signaling, ("control", s.crossings_control), ("media", s.crossings_media)]
+    }),
+    ("portolan_latches", "Media addresses learned by kind", "kind", |s| {
+        vec![("learned", s.latched), ("rebound", s.rebound), ("contested", s.contested)]
+    }),
+    ("portolan_keepalives", "Keepalives by what became of them", "kind", |s| {
+        vec![("sent", s.keepalives_sent), ("missed", s.keepalives_missed)]
+    }),
+];
+
+fn drops(stats: &Stats) -> Vec<(&'static str, u64)> {
+    DropReason::ALL.iter().map(|&reason| (reason.label(), stats.dropped(reason))).collect()
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = self.0.figures();
+        for (name, help, read) in GAUGES {
+            let values = figures.iter().map(|f| (f.shard.0, read(&f.stats)));
+            per_shard(&mut encoder, name, help, MetricType::Gauge, values)?;
+        }
+        for (name, help, read) in COUNTERS {
+            let values = figures.iter().map(|f| (f.shard.0, read(&f.stats)));
+            per_shard(&mut encoder, name, help, MetricType::Counter, values)?;
+        }
+        for family in FAMILIES {
+            by_label(&mut encoder, &figures, family)?;
+        }
+        cpu(&mut encoder, &figures)?;
+        process(&mut encoder, &self.0)
+    }
+}
+
+fn per_shard(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    values: impl Iterator<Item = (u16, u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for (shard, value) in values {
+        let labels = [("shard", shard)];
+        let mut one = metric.encode_family(&labels)?;
+        match kind {
+            MetricType::Gauge => one.encode_gauge(&(value as i64))?,
+            _ => one.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None)?,
+        }
+    }
+    Ok(())
+}
+
+fn by_label(
+    encoder: &mut DescriptorEncoder<'_>,
+    figures: &[Figures],
+    (name, help, label, read): (&str, &str, &str, ReadMany),
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for Figures { shard, stats, .. } in figures {
+        let shard = shard.0.to_string();
+        for (value, count) in read(stats) {
+            let labels = [("shard", shard.as_str()), (label, value)];
+            let mut one = metric.encode_family(&labels)?;
+            one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn cpu(encoder: &mut DescriptorEncoder<'_>, figures: &[Figures]) -> fmt::Result {
+    let help = "Processor time used by the shard's thread in seconds";
+    let mut metric =
+        encoder.encode_descriptor("portolan_shard_cpu_seconds", help, None, MetricType::Counter)?;
+    for figures in figures {
+        let labels = [("shard", figures.shard.0)];
+        let mut one = metric.encode_family(&labels)?;
+        one.encode_counter::<[(&str, &str); 0], f64, f64>(&figures.cpu.as_secs_f64(), None)?;
+    }
+    Ok(())
+}
+
+fn process(encoder: &mut DescriptorEncoder<'_>, control: &Control) -> fmt::Result {
+    let reloads = control.reloads();
+    let mut metric =
+        encoder.encode_descriptor("portolan_reloads", "Reloads by result", None, MetricType::Counter)?;
+    let results =
+        [("applied", reloads.applied), ("unchanged", reloads.unchanged), ("refused", reloads.refused)];
+    for (result, count) in results {
+        let labels = [("result", result)];
+        let mut one = metric.encode_family(&labels)?;
+        one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
+    }
+    let mapping = Arc::clone(&control.loaded().mapping);
+    let gauges = [
+        ("portolan_config_generation", "Generation of the running configuration", mapping.generation as i64),
+        ("portolan_shards", "Number of shards", i64::from(mapping.shards)),
+        ("portolan_ready", "1 while new calls are taken", i64::from(control.phase() == Phase::Ready)),
+    ];
+    for (name, help, value) in gauges {
+        encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The command line: verbs, their options, their exit codes.
+
+use crate::mapping::{self, Problem};
+use crate::summary;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The commented configuration that `init` prints.
+const EXAMPLE: &str = include_str!("../config/portolan.ron");
+
+/// What a command line of `portolan` may hold.
+#[derive(Debug, Parser)]
+#[command(name = "portolan", version, about, long_about = None, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 good, 1 failed, 2 wrong usage.\nLogs: PORTOLAN_LOG=debug (or target=level,...), default info."
+)]
+pub struct Cli {
+    /// Check the configuration and end, as `check` does
+    #[arg(short = 'c', requires = "file")]
+    check: bool,
+    /// The configuration to check with -c
+    #[arg(short = 'f', value_name = "FILE", requires = "check")]
+    file: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration: every mistake with file, line, column and a hint
+    Check {
+        /// The configuration
+        #[arg(short = 'f', value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print a commented configuration to start from
+    Init,
+}
+
+/// How `demo` runs.
+#[derive(Clone, Debug, Args)]
+pub struct DemoOptions {
+    /// The signaling protocol
+    #[arg(long, value_enum, default_value_t = DemoProto::Sip)]
+    pub proto: DemoProto,
+    /// The NAT before the terminals
+    #[arg(long, value_enum, default_value_t = DemoNat::Port)]
+    pub nat: DemoNat,
+    /// Shards of the proxy; default: one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: Option<u16>,
+    /// Calls held at once
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub calls: u32,
+    /// Length of the demonstration
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    pub seconds: u32,
+    /// Registered terminals; default: as many as the calls need
+    #[arg(long, value_name = "N")]
+    pub registrations: Option<u32>,
+    /// Print the totals as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Protocols that the demonstration speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoProto {
+    /// RFC 3261.
+    Sip,
+}
+
+/// NATs that the demonstration has (RFC 3489 names; RFC 4787 behaviours).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoNat {
+    /// Endpoint-independent mapping and filtering.
+    Full,
+    /// Endpoint-independent mapping, address-dependent filtering.
+    Restricted,
+    /// Endpoint-independent mapping, address and port-dependent filtering.
+    Port,
+    /// Address and port-dependent mapping and filtering.
+    Symmetric,
+}
+
+/// Do what the command line says. Wrong usage ends the process with 2.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match (cli.verb, cli.file) {
+        (Some(Verb::Check { file }), _) | (None, Some(file)) => check(&file),
+        (Some(Verb::Init), _) => {
+            print!("{EXAMPLE}");
+            ExitCode::SUCCESS
+        }
+        (None, None) => ExitCode::from(2),
+    }
+}
+
+fn check(file: &std::path::Path) -> ExitCode {
+    match mapping::load(file) {
+        Ok(loaded) => {
+            warn(&loaded.warnings);
+            print!("{}", summary::Summary(&loaded));
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        eprintln!("{warning}\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, i32> {
+        Cli::try_parse_from(line.split(' ')).map_err(|error| error.exit_code())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn c_with_f_is_check() {
+        let cli = parse("portolan -c -f x.ron").expect("good usage");
+        assert_eq!(cli.file, Some(PathBuf::from("x.ron")));
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2() {
+        for line in ["portolan", "portolan -c", "portolan -f x", "portolan fly", "portolan check"] {
+            assert_eq!(parse(line).err(), Some(2), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_mistake() {
+        assert_eq!(parse("portolan --help").err(), Some(0));
+        assert_eq!(parse("portolan --version").err(), Some(0));
+    }
+
+    #[test]
+    fn what_init_prints_is_a_valid_configuration() {
+        mapping::Loader::new(mapping::Machine::with_cores(2)).parse(EXAMPLE, "init").expect("it is sound");
+    }
+}

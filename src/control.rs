@@ -1,0 +1,139 @@
+//! What the control thread knows: the running generation, the phase, and the shards' figures.
+
+use crate::mapping::Loaded;
+use arc_swap::ArcSwap;
+use portolan_shards::realm::Mapping;
+use portolan_shards::stats::Stats;
+use portolan_shards::types::ShardId;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The running shards, as the control thread sees them.
+pub trait Shards: Send + Sync {
+    /// What each shard has done so far; read without disturbing it.
+    fn figures(&self) -> Vec<Figures>;
+    /// Sessions opened from now on use this mapping.
+    fn reload(&self, mapping: Arc<Mapping>);
+}
+
+/// What one shard has done.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its counters.
+    pub stats: Stats,
+    /// Processor time that its thread has used.
+    pub cpu: Duration,
+}
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Sockets are being opened.
+    Starting = 0,
+    /// New calls are taken.
+    Ready = 1,
+    /// Running calls are finished, new ones refused.
+    Draining = 2,
+}
+
+/// How many reloads ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// A new generation runs.
+    pub applied: u64,
+    /// Nothing had changed.
+    pub unchanged: u64,
+    /// The old generation stayed because the new one had an error.
+    pub refused: u64,
+}
+
+/// Shared by the admin listener, the reload watcher and the signal handlers.
+pub struct Control {
+    phase: AtomicU8,
+    loaded: ArcSwap<Loaded>,
+    applied: AtomicU64,
+    unchanged: AtomicU64,
+    refused: AtomicU64,
+    shards: Box<dyn Shards>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// The control of shards that run this generation; they are still starting.
+    pub fn new(loaded: Loaded, shards: Box<dyn Shards>) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Starting as u8),
+            loaded: ArcSwap::from_pointee(loaded),
+            applied: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            shards,
+        }
+    }
+
+    /// Where the process stands.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// Note where the process stands now.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// The running generation.
+    pub fn loaded(&self) -> Arc<Loaded> {
+        self.loaded.load_full()
+    }
+
+    /// What each shard has done so far.
+    pub fn figures(&self) -> Vec<Figures> {
+        self.shards.figures()
+    }
+
+    /// Sessions that are open now, on all shards.
+    pub fn sessions(&self) -> u64 {
+        self.figures().iter().map(|figures| figures.stats.sessions).sum()
+    }
+
+    /// How many reloads ended how.
+    pub fn reloads(&self) -> Reloads {
+        Reloads {
+            applied: self.applied.load(Ordering::Relaxed),
+            unchanged: self.unchanged.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Run this generation from now on.
+    pub(crate) fn apply(&self, loaded: Loaded) {
+        let mapping = Arc::clone(&loaded.mapping);
+        self.loaded.store(Arc::new(loaded));
+        self.shards.reload(mapping);
+        self.applied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Count a reload that found nothing new.
+    pub(crate) fn count_unchanged(&self) {
+        self.unchanged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Count a reload that was refused.
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}

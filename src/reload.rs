@@ -1,0 +1,217 @@
+//! Reload: a whole new generation or none. Calls keep the generation that they began under.
+
+use crate::control::{Control, Phase};
+use crate::io::datagrams::Kind;
+use crate::io::socket::bind;
+use crate::mapping::Loader;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use portolan_shards::realm::{Mapping, Realm, Route, Softswitch};
+use portolan_shards::types::ShardId;
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// How a reload ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The new generation runs; what is different, a line each.
+    Applied(Vec<String>),
+    /// The files say what already runs.
+    Unchanged,
+    /// The old generation stays, and why.
+    Refused(String),
+}
+
+/// Loads the files again and swaps the generation.
+#[derive(Debug)]
+pub struct Reloader {
+    loader: Loader,
+    file: PathBuf,
+    control: Arc<Control>,
+}
+
+impl Reloader {
+    /// `loader` is the one that loaded the running generation from `file`.
+    pub fn new(loader: Loader, file: PathBuf, control: Arc<Control>) -> Self {
+        Self { loader, file, control }
+    }
+
+    /// Load, compare, try the new listeners, swap; log and count the outcome.
+    pub fn reload(&mut self) -> Outcome {
+        let outcome = self.attempt();
+        match &outcome {
+            Outcome::Applied(differences) => {
+                let generation = self.control.loaded().mapping.generation;
+                for difference in differences {
+                    tracing::info!("reload: {difference}");
+                }
+                tracing::info!(generation, "configuration reloaded");
+            }
+            Outcome::Unchanged => {
+                self.control.count_unchanged();
+                tracing::info!("configuration unchanged");
+            }
+            Outcome::Refused(why) => {
+                self.control.count_refused();
+                let generation = self.control.loaded().mapping.generation;
+                tracing::error!(generation, "reload refused, the running configuration stays\n{why}");
+            }
+        }
+        outcome
+    }
+
+    fn attempt(&mut self) -> Outcome {
+        if self.control.phase() == Phase::Draining {
+            return Outcome::Refused("error: draining".to_owned());
+        }
+        let loaded = match self.loader.load(&self.file) {
+            Ok(loaded) => loaded,
+            Err(errors) => return Outcome::Refused(errors.to_string()),
+        };
+        let running = self.control.loaded();
+        let differences = differences(&running.mapping, &loaded.mapping);
+        if differences.is_empty() {
+            return Outcome::Unchanged;
+        }
+        if let Err(why) = try_listeners(&running.mapping, &loaded.mapping) {
+            return Outcome::Refused(why);
+        }
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.loader.accept(&loaded);
+        self.control.apply(loaded);
+        Outcome::Applied(differences)
+    }
+}
+
+/// What a new generation changes, a line each; empty when nothing.
+pub fn differences(old: &Mapping, new: &Mapping) -> Vec<String> {
+    let mut lines = Vec::new();
+    let old_realms: Vec<_> = old.realms.iter().map(|realm| (realm.name.as_str(), &**realm)).collect();
+    let new_realms: Vec<_> = new.realms.iter().map(|realm| (realm.name.as_str(), &**realm)).collect();
+    compare("realm", &old_realms, &new_realms, realm_changes, &mut lines);
+    let old_peers: Vec<_> = old.softswitches.iter().map(|peer| (peer.name.as_str(), &**peer)).collect();
+    let new_peers: Vec<_> = new.softswitches.iter().map(|peer| (peer.name.as_str(), &**peer)).collect();
+    compare("softswitch", &old_peers, &new_peers, softswitch_changes, &mut lines);
+    if named_routes(old) != named_routes(new) {
+        lines.push(format!("mappings changed: {} before, {} now", old.routes.len(), new.routes.len()));
+    }
+    change("keepalive", &old.keepalive, &new.keepalive, &mut lines);
+    change("limits", &old.limits, &new.limits, &mut lines);
+    lines
+}
+
+fn compare<T: PartialEq>(
+    what: &str,
+    old: &[(&str, &T)],
+    new: &[(&str, &T)],
+    changes: impl Fn(&T, &T) -> Vec<String>,
+    lines: &mut Vec<String>,
+) {
+    for (name, item) in new {
+        match old.iter().find(|(before, _)| before == name) {
+            None => lines.push(format!("{what} \"{name}\" added")),
+            Some((_, before)) if before != item => {
+                lines.push(format!("{what} \"{name}\" changed: {}", changes(before, item).join(", ")));
+            }
+            Some(_) => {}
+        }
+    }
+    let removed = old.iter().filter(|(name, _)| !new.iter().any(|(now, _)| now == name));
+    lines.extend(removed.map(|(name, _)| format!("{what} \"{name}\" removed")));
+}
+
+fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
+    let mut parts = Vec::new();
+    change("side", &old.side, &new.side, &mut parts);
+    change("address", &old.address, &new.address, &mut parts);
+    change("advertised", &old.advertised, &new.advertised, &mut parts);
+    change("sip", &old.sip, &new.sip, &mut parts);
+    change("per_shard", &old.per_shard, &new.per_shard, &mut parts);
+    change("media", &(old.media.first, old.media.last), &(new.media.first, new.media.last), &mut parts);
+    change("learn_net", &old.learn_net, &new.learn_net, &mut parts);
+    change("keepalive", &old.keepalive, &new.keepalive, &mut parts);
+    parts
+}
+
+fn softswitch_changes(old: &Softswitch, new: &Softswitch) -> Vec<String> {
+    let mut parts = Vec::new();
+    change("realm", &old.realm.0, &new.realm.0, &mut parts);
+    change("targets", &old.targets, &new.targets, &mut parts);
+    change("sources", &old.sources, &new.sources, &mut parts);
+    change("domain", &old.domain, &new.domain, &mut parts);
+    parts
+}
+
+fn change<T: PartialEq + Debug>(what: &str, old: &T, new: &T, parts: &mut Vec<String>) {
+    if old != new {
+        parts.push(format!("{what} {old:?} -> {new:?}"));
+    }
+}
+
+/// Routes by name: indices and numbers may move without a change of meaning.
+fn named_routes(mapping: &Mapping) -> Vec<(Option<&str>, Option<&str>, &[String])> {
+    let whole = mapping.routes.iter().map(|Route { access, softswitch, domains }| {
+        let realm = mapping.realm(*access).map(|realm| realm.name.as_str());
+        let softswitch = mapping.softswitches.get(*softswitch).map(|softswitch| softswitch.name.as_str());
+        (realm, softswitch, domains.as_slice())
+    });
+    whole.collect()
+}
+
+/// Bind each listener that the running generation does not have, and let it go again: a mistyped address must be
+/// found before the swap, not after.
+fn try_listeners(old: &Mapping, new: &Mapping) -> Result<(), String> {
+    let running: HashSet<_> = listeners(old).collect();
+    let fresh: HashSet<_> = listeners(new).filter(|listener| !running.contains(listener)).collect();
+    for address in fresh {
+        bind(address, Kind::Signaling { shared: true })
+            .map_err(|error| format!("error: cannot listen on {address}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn listeners(mapping: &Mapping) -> impl Iterator<Item = SocketAddr> {
+    mapping.realms.iter().flat_map(|realm| {
+        let shared = realm.sip.iter().map(|&(_, port)| SocketAddr::new(realm.address, port));
+        let homes = (0..mapping.shards).filter_map(|shard| realm.home(ShardId(shard)));
+        shared.chain(homes).collect::<Vec<_>>()
+    })
+}
+
+/// Tell `changed` whenever the file, or one of the `conf.d` beside it, may have changed. Drop the watcher to stop.
+///
+/// The directory is watched, not the file: editors and configuration managers replace files by renaming.
+///
+/// # Errors
+/// Those of `inotify_add_watch(2)`.
+pub fn watch(file: &Path, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| matters(&event)) {
+            // A full queue already holds news.
+            let _ = changed.try_send(());
+        }
+    })?;
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    let fragments = directory.join("conf.d");
+    if fragments.is_dir() {
+        watcher.watch(&fragments, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}
+
+/// Our own reading must not look like a change.
+fn matters(event: &notify::Event) -> bool {
+    // A container's mounted configuration is swapped by renaming a link of this name.
+    let mounted = |path: &Path| path.file_name().is_some_and(|name| name == "..data");
+    let ron = |path: &Path| path.extension().is_some_and(|extension| extension == "ron");
+    !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| ron(path) || mounted(path))
+}
