@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""Judges what tshark saw on both sides of Portolan.
+
+judge.py [--media N] ACCESS.pcapng CORE.pcapng
+
+1. No private address and no address of a NAT in any signaling on the core side; no core address on the access side.
+2. No malformed signaling message.
+3. Media only on ports that were announced before, on both sides; on the core side both ends of it.
+4. No media packet changed on its way, and none invented.
+5. No port unreachable before the first farewell (BYE, CANCEL or a refusal).
+6. With --media: every leg that carried media carried at least N packets each way, and there was such a leg.
+
+Exit 0 if all hold; else each offence is a line.
+"""
+import argparse
+import collections
+import dataclasses
+import re
+import subprocess
+import sys
+
+SIGNALING = {5060, *range(6000, 6064)}
+FIELDS = (
+    "frame.number frame.time_epoch ip.src ip.dst udp.srcport udp.dstport udp.payload icmp.type _ws.malformed"
+).split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One side as the judge expects it."""
+
+    name: str
+    own: re.Pattern
+    peers: re.Pattern
+    forbidden: re.Pattern
+
+
+ACCESS = Side(
+    "access",
+    own=re.compile(r"198\.51\.100\.1[01]$"),
+    peers=re.compile(r"203\.0\.113\.\d+$"),
+    forbidden=re.compile(rb"(?<![\d.])10\.0\.0\.\d+"),
+)
+CORE = Side(
+    "core",
+    own=re.compile(r"10\.0\.0\.10$"),
+    peers=re.compile(r"10\.0\.0\.\d+$"),
+    forbidden=re.compile(rb"(?<![\d.])(?:192\.168|100\.64|203\.0|198\.51)\.\d+\.\d+"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Packet:
+    """One datagram, or the ICMP error about one."""
+
+    side: Side
+    number: int
+    time: float
+    source: tuple
+    target: tuple
+    payload: bytes
+    icmp: str
+    malformed: bool
+
+    @property
+    def ends(self):
+        return (self.source, self.target)
+
+    @property
+    def is_signaling(self):
+        return any(port in SIGNALING for _, port in self.ends) or b"SIP/2.0" in self.payload
+
+    @property
+    def is_rtp(self):
+        head = self.payload[:2]
+        return len(self.payload) >= 12 and head[0] >> 6 == 2 and not 200 <= head[1] <= 207
+
+    def own(self, end):
+        return bool(self.side.own.match(end[0]))
+
+    def __str__(self):
+        (a, b), (c, d) = self.ends
+        return f"{self.side.name} frame {self.number} {a}:{b} -> {c}:{d}"
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--media", type=int)
+    options.add_argument("access")
+    options.add_argument("core")
+    chosen = options.parse_args()
+    packets = sorted(read(chosen.access, ACCESS) + read(chosen.core, CORE), key=lambda p: p.time)
+    signaling = [p for p in packets if not p.icmp and p.is_signaling]
+    media = [p for p in packets if not p.icmp and not p.is_signaling]
+    offences = [
+        *strangers(packets),
+        *leaks(signaling),
+        *malformed(signaling),
+        *unannounced(packets),
+        *altered(media),
+        *unreachable(packets),
+        *silent(media, chosen.media),
+    ]
+    rtp = sum(p.is_rtp for p in media)
+    print(f"{len(signaling)} signaling datagrams, {rtp} RTP and {len(media) - rtp} RTCP packets: {len(offences)} offences")
+    for offence in offences[:20]:
+        print(f"  {offence}")
+    return 1 if offences or not packets else 0
+
+
+def read(path, side):
+    """Lets tshark dissect a capture and takes its fields."""
+    command = ["tshark", "-r", path, "-T", "fields", "-E", "occurrence=f", "-E", "separator=|"]
+    command += ["-d", "udp.port==5060,sip", "-d", "udp.port==6000-6063,sip"]
+    for field in FIELDS:
+        command += ["-e", field]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return [packet(line.split("|"), side) for line in text.splitlines()]
+
+
+def packet(row, side):
+    number, time, source, target, sport, dport, payload, icmp, bad = row
+    return Packet(
+        side,
+        int(number),
+        float(time),
+        (source, int(sport or 0)),
+        (target, int(dport or 0)),
+        bytes.fromhex(payload.replace(":", "")),
+        icmp,
+        bool(bad),
+    )
+
+
+def strangers(packets):
+    """Addresses that have no business on this wire: the translation of the IP header itself."""
+    for p in packets:
+        for end in p.ends:
+            if not p.own(end) and not p.side.peers.match(end[0]):
+                yield f"{p}: {end[0]} does not belong on this side"
+
+
+def leaks(signaling):
+    for p in signaling:
+        for line in p.payload.split(b"\r\n"):
+            # The client computed its digest over the URI it dialled: that one may stay.
+            text = re.sub(rb'\buri="[^"]*"', b"", line) if b"uthorization:" in line else line
+            if p.side.forbidden.search(text):
+                yield f"{p}: leaks {line.decode(errors='replace')}"
+
+
+def malformed(signaling):
+    return [f"{p}: malformed, says tshark" for p in signaling if p.malformed]
+
+
+def announced(payload):
+    """The addresses where the sender of an SDP wants its RTP and RTCP."""
+    session = re.split(rb"(?m)^m=", payload)
+    default = connection(session[0])
+    for media in session[1:]:
+        address = connection(media) or default
+        port = int(re.match(rb"\w+ (\d+)", media)[1])
+        rtcp = re.search(rb"(?m)^a=rtcp:(\d+)", media)
+        if address and port:
+            yield address, port
+            yield address, int(rtcp[1]) if rtcp else port + 1
+
+
+def connection(text):
+    found = re.search(rb"(?m)^c=IN IP\d (\S+)", text)
+    return found[1].decode() if found else None
+
+
+def unannounced(packets):
+    known = set()
+    told = set()
+    for p in packets:
+        if p.icmp:
+            continue
+        if p.is_signaling:
+            known.update((p.side.name, end) for end in announced(p.payload))
+            continue
+        # A NAT chooses the outer port of a terminal: only on the core side are both ends announced.
+        ends = p.ends if p.side is CORE else [end for end in p.ends if p.own(end)]
+        for end in ends:
+            key = (p.side.name, end)
+            if key not in known and key not in told:
+                told.add(key)
+                yield f"{p}: media at {end[0]}:{end[1]}, which nobody announced"
+
+
+def altered(media):
+    """What leaves Portolan to a peer is, octet by octet, what some peer sent."""
+    entered = collections.Counter(p.payload for p in media if p.is_rtp and not p.own(p.source))
+    left = collections.Counter(p.payload for p in media if p.is_rtp and p.own(p.source) and not p.own(p.target))
+    invented = left - entered
+    return [f"{sum(invented.values())} RTP packets left that never entered"] if invented else []
+
+
+def unreachable(packets):
+    for p in packets:
+        if b"BYE sip:" in p.payload or b"CANCEL sip:" in p.payload or re.match(rb"SIP/2.0 [456]", p.payload):
+            return
+        if p.icmp == "3":
+            yield f"{p}: unreachable"
+
+
+def silent(media, least):
+    """Packets in and out at every port of Portolan that carried RTP."""
+    if least is None:
+        return
+    legs = collections.defaultdict(lambda: [0, 0])
+    for p in media:
+        if p.is_rtp:
+            for direction, end in enumerate(p.ends):
+                if p.own(end):
+                    legs[p.side.name, *end][direction] += 1
+    if not any(side == "access" for side, *_ in legs):
+        yield "no RTP at all on the access side"
+    for (side, address, port), (out, into) in legs.items():
+        if min(out, into) < least:
+            yield f"{side} {address}:{port}: {into} RTP packets in, {out} out, wanted {least}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

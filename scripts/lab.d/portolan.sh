@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# Portolan itself, in the room "proxy".
+
+# portolan_up FILE: runs it and waits until it says that it is ready.
+portolan_up() {
+    spawn portolan proxy "$PORTOLAN" run -f "$1"
+    await 10 admin /ready && await 10 listens proxy "$PROXY" 5060
+}
+
+# admin PATH: asks its admin door.
+admin() {
+    ns proxy python3 -c 'import sys, urllib.request as u; print(u.urlopen("http://127.0.0.1:9060" + sys.argv[1], timeout=3).read().decode())' "$1"
+}
+
+# figure NAME [LABEL]: the sum of one metric over all shards.
+figure() { admin /metrics | awk -v name="$1" -v label="${2:-}" 'index($0, name "{") == 1 && index($0, label) { sum += $NF } END { print sum + 0 }'; }
+
+is() { [ "$("${@:2}")" = "$1" ]; }
+
+# lab_config FILE [SED...]: the shipped configuration with a keepalive faster than the lab's NATs forget, and other edits.
+lab_config() {
+    local file=$1
+    shift
+    sed -e 's/interval_s: 25/interval_s: 4/' "$@" "$HERE/config/portolan.ron" >"$file"
+}
+
+# reload: after a change of the file; "loaded" is counted by Portolan itself.
+reload() { kill -HUP "${PIDS[portolan]}"; }
