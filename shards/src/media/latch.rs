@@ -211,6 +211,20 @@ impl Latch {
         }
     }
 
+    /// Bring the latch up to date, before S or D change and before others look at it. When the window after a re-arm is
+    /// over and no new source has proved itself, the old one stays if S and D still allow it, and if it spoke in the
+    /// second half of the window or there is nowhere better to send to (rule 9).
+    pub fn settle(&mut self, now: Instant, trust: &Trust) {
+        let Some(held) = self.held.as_mut().filter(|held| held.stale) else { return };
+        let Some(armed) = self.armed.filter(|armed| now.since(*armed) > LEARNING_WINDOW) else { return };
+        let alive = held.last >= armed + LEARNING_WINDOW / 2 || trust.announced().is_none();
+        if held.rank < Rank::Stranger && alive {
+            held.stale = false;
+        } else {
+            self.held = None;
+        }
+    }
+
     fn announced(&mut self, trust: &Trust) -> Option<Addr> {
         let addr = trust.announced()?;
         if self.budget != UNLIMITED {
@@ -309,19 +323,6 @@ impl Latch {
             last: now,
         });
         Heed::Accept(if proven { Event::Latched } else { Event::None })
-    }
-
-    /// The window after a re-arm is over and no new source has proved itself: the old one stays if the leg's S and D
-    /// still allow it, and if it still spoke in the second half or there is nowhere better to send to.
-    fn settle(&mut self, now: Instant, trust: &Trust) {
-        let Some(held) = self.held.as_mut().filter(|held| held.stale) else { return };
-        let Some(armed) = self.armed.filter(|armed| now.since(*armed) > LEARNING_WINDOW) else { return };
-        let alive = held.last >= armed + LEARNING_WINDOW / 2 || trust.announced().is_none();
-        if held.rank < Rank::Stranger && alive {
-            held.stale = false;
-        } else {
-            self.held = None;
-        }
     }
 }
 

@@ -88,6 +88,7 @@ impl Stream {
 
     pub(super) fn trust(&mut self, now: Instant, end: End, source: IpAddr) {
         let facing = &mut self.ends[end as usize];
+        facing.latch.settle(now, &facing.trust);
         if facing.trust.add(source) && facing.latch.is_armed() {
             facing.latch.arm(now, &facing.trust, false);
         }
@@ -134,6 +135,8 @@ impl Stream {
     fn relay_rtcp(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<Way, DropReason> {
         let open = self.gate != Gate::CLOSED;
         let (near, far) = self.near_far(arrival.end);
+        near.latch.settle(arrival.now, &near.trust);
+        far.latch.settle(arrival.now, &far.trust);
         near.accept_rtcp(arrival)?;
         if !open {
             return Err(DropReason::GateClosed);
@@ -175,6 +178,7 @@ impl Facing {
     }
 
     fn describe(&mut self, now: Instant, sources: &[IpAddr], learn_net: bool, d: &Description) {
+        self.latch.settle(now, &self.trust);
         let change = self.trust.update(sources, learn_net, d);
         if change.any() || !self.latch.is_armed() {
             self.latch.arm(now, &self.trust, change.announced);
