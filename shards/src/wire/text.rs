@@ -96,23 +96,21 @@ fn is_host(host: &[u8]) -> bool {
     }
 }
 
-/// Walks `span` and calls `top` for each octet that is outside quoted strings and `<>`. Backslash escapes only
-/// within quotes. Stops early when `top` returns true, giving that offset.
-pub(crate) fn find_top(bytes: &[u8], span: Span, mut top: impl FnMut(u8) -> bool) -> Option<usize> {
+/// Offset of the first octet in `span` that `wanted` accepts and that is outside quoted strings and `<>`. Backslash
+/// escapes within quotes and, because some phones write `\"name\" <sip:...>`, before them.
+pub(crate) fn find_top(bytes: &[u8], span: Span, wanted: impl Fn(u8) -> bool) -> Option<usize> {
     let (mut quoted, mut angled, mut escaped) = (false, false, false);
     for (at, &octet) in span.of(bytes).iter().enumerate() {
         if escaped {
             escaped = false;
-        } else if quoted {
-            escaped = octet == b'\\';
-            quoted = octet != b'"';
         } else if angled {
             angled = octet != b'>';
-        } else if top(octet) {
+        } else if !quoted && wanted(octet) {
             return Some(span.start + at);
         } else {
-            quoted = octet == b'"';
-            angled = octet == b'<';
+            escaped = octet == b'\\';
+            angled = !quoted && octet == b'<';
+            quoted ^= octet == b'"';
         }
     }
     None

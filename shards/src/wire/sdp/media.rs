@@ -101,7 +101,7 @@ impl Media {
                 self.rtcp_mux = self.rtcp_mux.or(Some(line.line));
             }
             name if name.eq_ignore_ascii_case(b"ptime") => {
-                self.ptime = self.ptime.or(attribute::ptime(value))
+                self.ptime = self.ptime.or(attribute::ptime(value));
             }
             _ => self.direction = self.direction.or(Direction::of(value)),
         }

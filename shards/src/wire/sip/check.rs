@@ -41,22 +41,17 @@ pub(super) fn body_end(message: &Message<'_>) -> Result<usize, Fault> {
     (end <= message.bytes.len()).then_some(end).ok_or(Fault::Malformed("Content-Length beyond the datagram"))
 }
 
+/// Two of a header that can be there once only are a trap: another reader may take the other one.
 fn single(message: &Message<'_>) -> Result<(), Fault> {
-    let what = |name| match name {
-        Name::From => "two From",
-        Name::To => "two To",
-        Name::CallId => "two Call-ID",
-        Name::CSeq => "two CSeq",
-        _ => "two Max-Forwards",
-    };
-    let mut seen = [None; 5];
-    for header in message.headers.iter().filter(|h| h.name.is_single()) {
-        match seen.iter_mut().find(|slot| slot.is_none_or(|name| name == header.name)) {
-            Some(slot) if slot.is_none() => *slot = Some(header.name),
-            _ => return Err(Fault::Malformed(what(header.name))),
-        }
-    }
-    Ok(())
+    let single = [
+        (Name::From, "two From"),
+        (Name::To, "two To"),
+        (Name::CallId, "two Call-ID"),
+        (Name::CSeq, "two CSeq"),
+        (Name::MaxForwards, "two Max-Forwards"),
+    ];
+    let repeated = single.into_iter().find(|&(name, _)| message.all(name).nth(1).is_some());
+    repeated.map_or(Ok(()), |(_, what)| Err(Fault::Malformed(what)))
 }
 
 fn cseq(message: &Message<'_>) -> Result<(), Fault> {
@@ -75,10 +70,14 @@ fn max_forwards(message: &Message<'_>) -> Result<(), Fault> {
     (!bad).then_some(()).ok_or(Fault::Malformed("Max-Forwards"))
 }
 
+/// From, To and the Vias. Of a response only the top Via counts: the others are not followed.
 fn addresses(message: &Message<'_>) -> Result<(), Fault> {
     let bytes = message.bytes;
-    let top = message.values(Name::Via).next().ok_or(Fault::Malformed("no Via"))?;
-    Via::parse(bytes, top)?;
+    let mut vias = message.values(Name::Via).map(|value| Via::parse(bytes, value));
+    vias.next().ok_or(Fault::Malformed("no Via"))??;
+    if message.is_request() {
+        vias.try_for_each(|via| via.map(drop))?;
+    }
     let value = |name| message.first(name).map_or(Span::empty(0), |h| h.value);
     NameAddr::parse(bytes, value(Name::From)).map_err(|_| Fault::Malformed("From"))?;
     NameAddr::parse(bytes, value(Name::To)).map_err(|_| Fault::Malformed("To"))?;

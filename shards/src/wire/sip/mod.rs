@@ -1,6 +1,7 @@
 //! SIP messages (RFC 3261): a span scanner that keeps every octet where it is.
 
 mod addr;
+mod body;
 mod check;
 mod header;
 mod name;
@@ -129,6 +130,12 @@ impl<'a> Message<'a> {
     /// Where the body is.
     pub fn body_span(&self) -> Span {
         self.body
+    }
+
+    /// The session descriptions in the body: the body itself when it is application/sdp, each such part when it is
+    /// multipart (RFC 5621). None when the body is encoded, so that it could not be read.
+    pub fn sdp_parts(&self) -> Vec<Span> {
+        body::sdp_parts(self)
     }
 
     /// Offset of the line end that makes the blank line: new headers may be inserted here.

@@ -124,12 +124,6 @@ impl Name {
             _ => Self::Other,
         }
     }
-
-    /// Whether a message may carry it once only, so that two of them are a parser's trap. (Content-Length may be
-    /// repeated with one value.)
-    pub(super) const fn is_single(self) -> bool {
-        matches!(self, Self::From | Self::To | Self::CallId | Self::CSeq | Self::MaxForwards)
-    }
 }
 
 #[cfg(test)]

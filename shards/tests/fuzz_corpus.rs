@@ -1,0 +1,141 @@
+//! The fuzz targets' bodies on the stable compiler: the committed corpus, deterministic mutations of it, and
+//! hostile shapes at full datagram size.
+
+#[path = "../../fuzz/bodies/sdp.rs"]
+mod sdp;
+#[path = "../../fuzz/bodies/sip.rs"]
+mod sip;
+
+use portolan_shards::limits::MAX_MESSAGE;
+use portolan_shards::wire::sdp::Sdp;
+use portolan_shards::wire::sip::Message;
+use proptest::prelude::*;
+use std::path::Path;
+
+type Body = fn(&[u8]);
+
+/// The files of one target's corpus, in the order of their names.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let entries = std::fs::read_dir(folder).expect("the corpus is committed");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a readable entry").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths.iter().map(|path| std::fs::read(path).expect("a readable file")).collect()
+}
+
+/// A small generator, so that every run sees the same mutations (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit.max(1) as u64).expect("below a usize")
+    }
+
+    fn mutate(&mut self, seed: &[u8], other: &[u8]) -> Vec<u8> {
+        const TRAPS: &[u8] = b"\r\n \t\0\"\\<>;:,=@?[]/$%09aSv\xff";
+        let mut bytes = seed.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len() + 1);
+            let end = at + self.below(bytes.len() - at + 1);
+            match self.below(6) {
+                0 => bytes.insert(at, TRAPS[self.below(TRAPS.len())]),
+                1 if at < bytes.len() => bytes[at] = TRAPS[self.below(TRAPS.len())],
+                2 => drop(bytes.drain(at..end.min(at + 40))),
+                3 => bytes.truncate(at),
+                4 => {
+                    let copy = bytes[at..end.min(at + 80)].to_vec();
+                    bytes.splice(at..at, copy);
+                }
+                _ => {
+                    let from = self.below(other.len());
+                    bytes.splice(at..at, other[from..(from + 60).min(other.len())].iter().copied());
+                }
+            }
+        }
+        bytes
+    }
+}
+
+fn replay(target: &str, body: Body) {
+    let corpus = corpus(target);
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for seed in &corpus {
+        body(seed);
+        (0..seed.len()).for_each(|cut| body(&seed[..cut]));
+        for _ in 0..1_500 {
+            let other = dice.below(corpus.len());
+            body(&dice.mutate(seed, &corpus[other]));
+        }
+    }
+}
+
+#[test]
+fn sip_corpus_and_its_mutations() {
+    replay("sip", sip::run);
+}
+
+#[test]
+fn sdp_corpus_and_its_mutations() {
+    replay("sdp", sdp::run);
+}
+
+/// A corpus that is refused at its first line tests nothing.
+#[test]
+fn the_corpus_reaches_the_depths() {
+    let messages = corpus("sip").iter().filter(|seed| Message::parse(seed).is_ok()).count();
+    assert_eq!(messages, corpus("sip").len() - 2, "all but the ping and the bad version");
+    assert!(corpus("sdp").iter().all(|seed| Sdp::parse(seed).is_ok_and(|sdp| !sdp.media.is_empty())));
+}
+
+/// Repetitions that make a scanner with a hidden inner loop crawl: this test would not end.
+#[test]
+fn hostile_repetitions_at_full_size() {
+    let head = b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP c\r\nFrom: <sip:a@b>\r\nTo: <sip:b@c>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n";
+    let units: [&[u8]; 14] = [
+        b",",
+        b";",
+        b"\"",
+        b"<",
+        b">",
+        b"\\",
+        b"a=",
+        b"@",
+        b"\r\n ",
+        b"\n",
+        b"--b\r\n",
+        b"v:,\r\n",
+        b"m=a 1 a\n",
+        b";a=\"",
+    ];
+    for unit in units {
+        let mut bytes = head.to_vec();
+        for prefix in [&b""[..], b"Contact: ", b"Content-Type: multipart/mixed;boundary=b\r\n\r\n"] {
+            bytes.truncate(head.len());
+            bytes.extend_from_slice(prefix);
+            bytes.extend(unit.iter().cycle().take(MAX_MESSAGE - bytes.len()));
+            sip::run(&bytes);
+            bytes.truncate(MAX_MESSAGE - 4);
+            bytes.extend_from_slice(b"\r\n\r\n");
+            sip::run(&bytes);
+            sdp::run(&bytes[head.len()..]);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_octets_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        sip::run(&bytes);
+        sdp::run(&bytes);
+    }
+
+    #[test]
+    fn any_text_of_the_grammar_is_safe(text in "([a-zA-Z]{1,3}[=:][ <>\";,@:/a-z0-9\\[\\]\\\\]{0,30}\r?\n){0,20}") {
+        sip::run(text.as_bytes());
+        sdp::run(text.as_bytes());
+    }
+}
