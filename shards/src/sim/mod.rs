@@ -7,10 +7,14 @@
 //! Driving an [`Endpoint`]: call one of its `handle*` methods or commands, then drain
 //! [`Endpoint::poll_output`] to `None`, then come back no later than [`Endpoint::poll_timeout`].
 
+pub mod clock;
 pub mod endpoint;
+pub mod judge;
 pub mod ladder;
 pub mod leak;
 pub mod nat;
+pub mod net;
+pub mod trace;
 
 pub use endpoint::{Endpoint, Event, Kind, MediaReport, Out, Role};
 pub use ladder::Ladder;
