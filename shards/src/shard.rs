@@ -102,7 +102,7 @@ impl Shard {
 
     /// Do what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.with(now, |sip, cx| sip.handle_timeout(cx));
+        self.with(now, Sip::handle_timeout);
         self.settle(now);
     }
 
@@ -119,7 +119,7 @@ impl Shard {
     /// Take a new generation of the configuration: new sessions use it, running ones keep theirs.
     pub fn reload(&mut self, now: Instant, mapping: Arc<Mapping>) {
         self.take_mapping(now, mapping);
-        self.with(now, |sip, cx| sip.handle_reload(cx));
+        self.with(now, Sip::handle_reload);
         self.settle(now);
     }
 

@@ -27,9 +27,9 @@ fn ok(request: &Sent, contacts: &str) -> String {
 }
 
 fn register_alice(world: &mut World, from: &str, cseq: u32) -> (Sent, Sent) {
-    let up = world.from_terminal(from, &register(&format!("Contact: {CONTACT}\n"), cseq)).remove(0);
+    let up = world.terminal_sends(from, &register(&format!("Contact: {CONTACT}\n"), cseq)).remove(0);
     let listed = format!("Contact: {}\n", up.header("Contact"));
-    let down = world.from_core(&up.flow.local.to_string(), &ok(&up, &listed)).remove(0);
+    let down = world.core_sends(&up.flow.local.to_string(), &ok(&up, &listed)).remove(0);
     (up, down)
 }
 
@@ -65,9 +65,9 @@ fn a_refresh_shows_the_registrar_the_same_contact() {
 #[test]
 fn a_refused_registration_leaves_nothing() {
     let mut world = World::new(mapping(1));
-    let up = world.from_terminal(NAT, &register(&format!("Contact: {CONTACT}\n"), 1)).remove(0);
+    let up = world.terminal_sends(NAT, &register(&format!("Contact: {CONTACT}\n"), 1)).remove(0);
     let refusal = ok(&up, "").replace("200 OK", "403 Forbidden");
-    let down = world.from_core("10.0.0.10:6000", &refusal).remove(0);
+    let down = world.core_sends("10.0.0.10:6000", &refusal).remove(0);
     assert!(down.text().starts_with("SIP/2.0 403 Forbidden\r\n"));
     assert_eq!(world.shards[0].stats().bindings, 0);
 }
@@ -78,9 +78,9 @@ fn expires_zero_and_star_remove_the_binding_once_the_registrar_agrees() {
     for contact in ["Contact: *\nExpires: 0\n".to_owned(), removed] {
         let mut world = World::new(mapping(1));
         register_alice(&mut world, NAT, 1);
-        let up = world.from_terminal(NAT, &register(&contact, 2)).remove(0);
+        let up = world.terminal_sends(NAT, &register(&contact, 2)).remove(0);
         assert_eq!(world.shards[0].stats().bindings, 1, "not before the 2xx");
-        world.from_core("10.0.0.10:6000", &ok(&up, ""));
+        world.core_sends("10.0.0.10:6000", &ok(&up, ""));
         assert_eq!(world.shards[0].stats().bindings, 0);
     }
 }
@@ -88,9 +88,9 @@ fn expires_zero_and_star_remove_the_binding_once_the_registrar_agrees() {
 #[test]
 fn foreign_contacts_are_hidden_from_the_terminal() {
     let mut world = World::new(mapping(1));
-    let up = world.from_terminal(NAT, &register(&format!("Contact: {CONTACT}\n"), 1)).remove(0);
+    let up = world.terminal_sends(NAT, &register(&format!("Contact: {CONTACT}\n"), 1)).remove(0);
     let listed = format!("Contact: <sip:alice@10.0.0.99>;expires=30, {}\n", up.header("Contact"));
-    let down = world.from_core("10.0.0.10:6000", &ok(&up, &listed)).remove(0);
+    let down = world.core_sends("10.0.0.10:6000", &ok(&up, &listed)).remove(0);
     assert_eq!(down.header("Contact"), CONTACT);
 }
 
@@ -98,10 +98,10 @@ fn foreign_contacts_are_hidden_from_the_terminal() {
 fn a_fetch_lists_the_bindings_with_their_own_octets() {
     let mut world = World::new(mapping(2));
     let (up, _) = register_alice(&mut world, NAT, 1);
-    let fetch = world.from_terminal(NAT, &register("", 2)).remove(0);
+    let fetch = world.terminal_sends(NAT, &register("", 2)).remove(0);
     assert_eq!(fetch.header("Contact"), "");
     let listed = format!("Contact: {}\n", up.header("Contact"));
-    let down = world.from_core(&fetch.flow.local.to_string(), &ok(&fetch, &listed)).remove(0);
+    let down = world.core_sends(&fetch.flow.local.to_string(), &ok(&fetch, &listed)).remove(0);
     assert_eq!(down.header("Contact"), CONTACT);
 }
 
@@ -109,8 +109,8 @@ fn a_fetch_lists_the_bindings_with_their_own_octets() {
 fn keepalive_reaches_the_flow_and_silence_drops_the_binding() {
     let mut world = World::new(mapping(1));
     let long = CONTACT.replace("expires=60", "expires=3600");
-    let up = world.from_terminal(NAT, &register(&format!("Contact: {long}\n"), 1)).remove(0);
-    world.from_core("10.0.0.10:6000", &ok(&up, &format!("Contact: {}\n", up.header("Contact"))));
+    let up = world.terminal_sends(NAT, &register(&format!("Contact: {long}\n"), 1)).remove(0);
+    world.core_sends("10.0.0.10:6000", &ok(&up, &format!("Contact: {}\n", up.header("Contact"))));
     let probes = world.pass(std::time::Duration::from_secs(25));
     assert_eq!(probes.len(), 1);
     assert!(
@@ -119,7 +119,7 @@ fn keepalive_reaches_the_flow_and_silence_drops_the_binding() {
         probes[0].text()
     );
     assert_eq!((probes[0].flow.remote, probes[0].flow.local), (addr(NAT), addr("198.51.100.10:5060")));
-    world.from_terminal(NAT, &ok(&probes[0], ""));
+    world.terminal_sends(NAT, &ok(&probes[0], ""));
     let silent = world.pass(std::time::Duration::from_secs(200));
     assert_eq!(silent.len(), 3);
     assert_eq!(world.shards[0].stats().bindings, 0);

@@ -55,7 +55,7 @@ pub fn anchor(cx: &mut Cx<'_>, from: Described, body: &[u8]) -> Result<Vec<u8>, 
             let ours = cx.sessions.anchor(&mut with, from.session, from.side, at, view).map_err(refusal)?;
             write_ports(&mut splice, media, ours);
         } else {
-            splice.replace(media.port_span, "0");
+            refuse(&mut splice, &sdp, at, media);
         }
     }
     hide_addresses(&mut splice, &sdp, from.ours);
@@ -76,6 +76,14 @@ pub fn conceal(body: &[u8], ours: IpAddr) -> Result<Vec<u8>, Fault> {
 /// Only datagrams are relayed: a stream over TCP (MSRP, BFCP, T.120) is refused by port 0.
 fn carried(media: &Media, body: &[u8]) -> bool {
     !media.proto.of(body).to_ascii_uppercase().starts_with(b"TCP")
+}
+
+/// Port 0, and no attribute left that could carry an address.
+fn refuse(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: usize, media: &Media) {
+    splice.replace(media.port_span, "0");
+    for line in sdp.lines().filter(|line| line.media == Some(at) && line.kind == b'a') {
+        splice.delete(line.line);
+    }
 }
 
 const fn refusal(refusal: Refusal) -> Fault {

@@ -104,7 +104,7 @@ impl World {
     }
 
     /// A message from a terminal, seen as `from`, arrives at the shared listener of shard 0.
-    pub(crate) fn from_terminal(&mut self, from: &str, text: &str) -> Vec<Sent> {
+    pub(crate) fn terminal_sends(&mut self, from: &str, text: &str) -> Vec<Sent> {
         let flow = Flow {
             realm: ACCESS,
             transport: Transport::Udp,
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// A message from the softswitch to one of our core addresses.
-    pub(crate) fn from_core(&mut self, local: &str, text: &str) -> Vec<Sent> {
+    pub(crate) fn core_sends(&mut self, local: &str, text: &str) -> Vec<Sent> {
         let local = addr(local);
         let shard = usize::from(local.port().saturating_sub(6000)) % self.shards.len();
         let flow = Flow { realm: CORE, transport: Transport::Udp, local, remote: addr(SOFTSWITCH) };
@@ -175,11 +175,11 @@ impl World {
                     self.shards[n].port_opened(port, true);
                 }
                 Output::ClosePort(port) => {
-                    assert!(self.open.remove(&(n as u16, port)), "{port:?} was not open")
+                    assert!(self.open.remove(&(n as u16, port)), "{port:?} was not open");
                 }
                 Output::Listen(listener) => self.listeners.push((ShardId(n as u16), listener)),
                 Output::Unlisten(listener) => {
-                    self.listeners.retain(|(s, l)| (usize::from(s.0), *l) != (n, listener))
+                    self.listeners.retain(|(s, l)| (usize::from(s.0), *l) != (n, listener));
                 }
                 Output::Cross { to, crossing } => crossings.push((usize::from(to.0), crossing)),
             }

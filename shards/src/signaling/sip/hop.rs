@@ -58,7 +58,7 @@ impl<'m, 'b> Rewrite<'m, 'b> {
     pub(super) fn count_hop(&mut self) {
         match (self.message.first(Name::MaxForwards), self.message.max_forwards()) {
             (Some(header), Some(hops)) => {
-                self.splice.replace(header.value, hops.saturating_sub(1).to_string())
+                self.splice.replace(header.value, hops.saturating_sub(1).to_string());
             }
             (Some(header), None) => self.splice.replace(header.value, "70"),
             (None, _) => self.on_top("Max-Forwards: 70\r\n"),

@@ -5,6 +5,7 @@
 mod binding;
 mod body;
 mod dialog;
+mod forward;
 mod hop;
 mod keepalive;
 mod owner;
@@ -13,6 +14,7 @@ mod reply;
 mod request;
 mod response;
 mod transaction;
+mod within;
 
 use super::{Adapter, Cx};
 use crate::fault::Fault;

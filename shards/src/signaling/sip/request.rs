@@ -1,18 +1,19 @@
 //! Requests on their way through.
 
-use super::dialog::{Dialog, Leg, State, at};
-use super::hop::{self, Pair, Rewrite};
+use super::dialog::{Dialog, Leg, State};
+use super::forward::{Hop, Request, contact_of};
+use super::hop::{self, Pair};
 use super::reply::Reply;
-use super::transaction::{Branch, LINGER, Named, Purpose, Transaction};
-use super::{DIALOG_IDLE, Ended, Sip, Wake, answer_flow, body, owner, respond};
+use super::transaction::Purpose;
+use super::{Ended, Sip, Wake, body, owner, respond};
 use crate::fault::Fault;
-use crate::io::{DropReason, Target};
+use crate::io::Target;
 use crate::realm::{Realm, Softswitch};
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::table::Key;
 use crate::types::{Flow, Side};
-use crate::wire::sip::{Message, Name, Uri};
+use crate::wire::sip::{Message, Name, NameAddr, Uri};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,20 +25,6 @@ pub(super) struct Upstream {
     pub(super) softswitch: Arc<Softswitch>,
 }
 
-/// Where a request goes next, and how it looks there.
-struct Hop {
-    flow: Flow,
-    /// Our own address on that side.
-    ours: SocketAddr,
-    /// The Request-URI; `None` keeps what was dialled.
-    uri: Option<Bytes>,
-    routes: Vec<Bytes>,
-    /// The label in our Contact.
-    label: Option<String>,
-    from: Pair,
-    to: Pair,
-}
-
 impl Sip {
     pub(super) fn handle_request(
         &mut self,
@@ -47,15 +34,16 @@ impl Sip {
         target: Option<Target>,
     ) -> Result<(), Fault> {
         let Some(realm) = cx.realm(&flow) else { return Err(Fault::Refused("unknown realm")) };
-        let key = matching_key(message, &flow);
-        let known = self.transactions.matching(&key);
+        let matched_by = matching_key(message, &flow);
+        let known = self.transactions.matching(&matched_by);
+        let request = Request { message, flow, side: realm.side, matched_by };
         match (message.method(), known) {
             (b"ACK", _) => return self.handle_ack(cx, message, realm.side, known),
             (b"CANCEL", Some(invite)) => return self.handle_cancel(cx, message, flow, invite),
             (_, Some(known)) => return self.repeat(cx, known),
             _ => {}
         }
-        match self.route(cx, message, flow, &realm, target, key) {
+        match self.route(cx, &request, target) {
             Ok(()) => Ok(()),
             Err(reply) => {
                 let more = if reply == Reply::UNAVAILABLE { "Retry-After: 10\r\n" } else { "" };
@@ -68,31 +56,29 @@ impl Sip {
     fn route(
         &mut self,
         cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        realm: &Arc<Realm>,
+        request: &Request<'_, '_>,
         target: Option<Target>,
-        key: Vec<u8>,
     ) -> Result<(), Reply> {
+        let message = request.message;
         check(message)?;
         if self.transactions.len() >= cx.mapping.limits.transactions {
             return Err(Reply::UNAVAILABLE);
         }
-        if let Some(dialog) = self.dialog_of(cx, message, realm.side) {
-            return self.in_dialog(cx, message, flow, dialog, key);
+        if let Some(dialog) = self.dialog_of(cx, message, request.side) {
+            return self.in_dialog(cx, request, dialog);
         }
-        match realm.side {
+        match request.side {
             _ if message.method() == b"CANCEL" || message.to_tag().is_some() => Err(Reply::NO_TRANSACTION),
-            Side::Access => self.to_softswitch(cx, message, flow, key),
+            Side::Access => self.originate(cx, request),
             Side::Core => match target {
-                Some(target) => self.to_terminal(cx, message, flow, target, key),
-                None => self.look_up(cx, message, flow, key),
+                Some(target) => self.terminate(cx, request, target),
+                None => self.look_up(cx, request),
             },
         }
     }
 
     /// The dialog that a request names by its label or, for peers that lose labels, by Call-ID and tags.
-    fn dialog_of(&self, cx: &Cx<'_>, message: &Message<'_>, side: Side) -> Option<Key> {
+    pub(super) fn dialog_of(&self, cx: &Cx<'_>, message: &Message<'_>, side: Side) -> Option<Key> {
         message.to_tag()?;
         let kind = if side == Side::Access { Kind::AccessDialog } else { Kind::CoreDialog };
         let bytes = message.bytes();
@@ -107,13 +93,8 @@ impl Sip {
     }
 
     /// A new request from a terminal.
-    fn to_softswitch(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        key: Vec<u8>,
-    ) -> Result<(), Reply> {
+    fn originate(&mut self, cx: &mut Cx<'_>, request: &Request<'_, '_>) -> Result<(), Reply> {
+        let (message, flow) = (request.message, request.flow);
         let bytes = message.bytes();
         let span = message.request_uri().ok_or(Reply::BAD_REQUEST)?;
         let uri = Uri::parse(bytes, span).map_err(|_| Reply::BAD_REQUEST)?;
@@ -131,19 +112,14 @@ impl Sip {
         };
         if message.method() == b"REGISTER" {
             let registration = self.registration(cx, message, flow, &up)?;
-            return self.send_on(cx, message, flow, hop, Purpose::Register(registration), None, key);
+            return self.send_on(cx, request, &hop, Purpose::Register(registration), None);
         }
-        self.begin(cx, message, flow, hop, up, Side::Access, key)
+        self.begin(cx, request, hop, up)
     }
 
     /// A new request from a softswitch, on the shard that holds the terminal's binding.
-    fn look_up(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        key: Vec<u8>,
-    ) -> Result<(), Reply> {
+    fn look_up(&mut self, cx: &mut Cx<'_>, request: &Request<'_, '_>) -> Result<(), Reply> {
+        let (message, flow) = (request.message, request.flow);
         let bytes = message.bytes();
         let span = message.request_uri().ok_or(Reply::BAD_REQUEST)?;
         let uri = Uri::parse(bytes, span).map_err(|_| Reply::BAD_REQUEST)?;
@@ -158,21 +134,15 @@ impl Sip {
         let target = Target { flow: binding.flow, contact: binding.contact.clone() };
         let owner = cx.shard_of(message.call_id());
         if owner == cx.shard {
-            return self.to_terminal(cx, message, flow, target, key);
+            return self.terminate(cx, request, target);
         }
         Self::cross(cx, message, flow, target, owner);
         Ok(())
     }
 
     /// A new request from a softswitch to a terminal whose place is known.
-    fn to_terminal(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        target: Target,
-        key: Vec<u8>,
-    ) -> Result<(), Reply> {
+    fn terminate(&mut self, cx: &mut Cx<'_>, request: &Request<'_, '_>, target: Target) -> Result<(), Reply> {
+        let (message, flow) = (request.message, request.flow);
         let bytes = message.bytes();
         let softswitch = cx.softswitch_at(&flow).ok_or(Reply::FORBIDDEN)?;
         let access = cx.realm(&target.flow).ok_or(Reply::NOT_FOUND)?;
@@ -189,25 +159,23 @@ impl Sip {
             from: pair(message, Name::From, hidden),
             to: pair(message, Name::To, hidden),
         };
-        self.begin(cx, message, flow, hop, Upstream { access, core, softswitch }, Side::Core, key)
+        self.begin(cx, request, hop, Upstream { access, core, softswitch })
     }
 
     /// Send a request outside any dialog on; those that make a dialog get one.
     fn begin(
         &mut self,
         cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
+        request: &Request<'_, '_>,
         mut hop: Hop,
         up: Upstream,
-        side: Side,
-        key: Vec<u8>,
     ) -> Result<(), Reply> {
+        let (message, side) = (request.message, request.side);
         if !matches!(message.method(), b"INVITE" | b"SUBSCRIBE" | b"REFER") {
             let body = body::outside_dialog(message, hop.ours.ip()).map_err(|_| Reply::BAD_REQUEST)?;
-            return self.send_on(cx, message, flow, hop, Purpose::Plain, body, key);
+            return self.send_on(cx, request, &hop, Purpose::Plain, body);
         }
-        let dialog = self.open_dialog(cx, message, flow, &hop, up, side)?;
+        let dialog = self.open_dialog(cx, request, &hop, up)?;
         hop.label = self.dialogs.get(dialog).map(|dialog| dialog.leg(side.other()).label.clone());
         let body = match self.request_body(cx, message, dialog, side) {
             Ok(body) => body,
@@ -216,18 +184,17 @@ impl Sip {
                 return Err(media_refusal(fault));
             }
         };
-        self.send_on(cx, message, flow, hop, Purpose::Initial(dialog), body, key)
+        self.send_on(cx, request, &hop, Purpose::Initial(dialog), body)
     }
 
     fn open_dialog(
         &mut self,
         cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
+        request: &Request<'_, '_>,
         hop: &Hop,
         up: Upstream,
-        side: Side,
     ) -> Result<Key, Reply> {
+        let (message, flow, side) = (request.message, request.flow, request.side);
         let session =
             self.open_session(cx, message, &up, if side == Side::Access { flow } else { hop.flow })?;
         let leg = |realm: Arc<Realm>, of: Side| {
@@ -288,102 +255,6 @@ impl Sip {
         Ok(Some(session))
     }
 
-    /// A request within a dialog.
-    fn in_dialog(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        key: Key,
-        matched_by: Vec<u8>,
-    ) -> Result<(), Reply> {
-        let side = cx.realm(&flow).map_or(Side::Access, |realm| realm.side);
-        let body = self.request_body(cx, message, key, side).map_err(media_refusal)?;
-        let hop = self.dialogs.get(key).and_then(|dialog| hop_within(cx, message, dialog, side));
-        let hop = hop.ok_or(Reply::NO_TRANSACTION)?;
-        match message.method() {
-            b"BYE" => self.say_goodbye(cx, key),
-            b"NOTIFY" if ends_subscription(message) => self.leave(cx, key),
-            _ => self.stay(cx, key),
-        }
-        let target = contact_of(message);
-        self.send_on(cx, message, flow, hop, Purpose::InDialog { dialog: key, target }, body, matched_by)
-    }
-
-    /// A BYE closes the gates at once.
-    fn say_goodbye(&mut self, cx: &mut Cx<'_>, key: Key) {
-        if let Some(session) = self.dialogs.get(key).and_then(|dialog| dialog.session) {
-            cx.sessions.gate(session, false);
-        }
-        self.leave(cx, key);
-    }
-
-    fn leave(&mut self, cx: &Cx<'_>, key: Key) {
-        if let Some(dialog) = self.dialogs.get_mut(key) {
-            dialog.state = State::Ending;
-        }
-        self.watch(key, cx.now + LINGER);
-    }
-
-    /// A dialog without media lives as long as it is used.
-    fn stay(&mut self, cx: &Cx<'_>, key: Key) {
-        if let Some(dialog) = self.dialogs.get_mut(key).filter(|dialog| dialog.session.is_none()) {
-            dialog.deadline = cx.now + DIALOG_IDLE;
-        }
-    }
-
-    /// An ACK: for an error it goes where the INVITE went (RFC 3261 section 17.1.1.3), for a 2xx to the dialog's peer
-    /// (section 13.2.2.4).
-    fn handle_ack(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        side: Side,
-        known: Option<Key>,
-    ) -> Result<(), Fault> {
-        if message.max_forwards() == Some(0) {
-            return Err(Fault::PeerMisbehaved("too many hops"));
-        }
-        let failed =
-            known.and_then(|key| self.transactions.get(key)).filter(|t| t.status.is_none_or(|s| s >= 300));
-        if let (Some(key), Some(transaction)) = (known, failed) {
-            let bytes = follow(message, transaction, &transaction.branch(cx.shard, key));
-            cx.send(transaction.client, bytes);
-            return Ok(());
-        }
-        let Some(key) = self.dialog_of(cx, message, side) else {
-            cx.dropped(DropReason::Unmatched);
-            return Err(Fault::PeerMisbehaved("ACK without a dialog"));
-        };
-        let body = self.request_body(cx, message, key, side)?;
-        let Some(hop) = self.dialogs.get(key).and_then(|dialog| hop_within(cx, message, dialog, side)) else {
-            cx.dropped(DropReason::Unmatched);
-            return Err(Fault::PeerMisbehaved("ACK before its dialog"));
-        };
-        let nowhere = Key { slot: u32::MAX, generation: 0 };
-        let branch = Branch { named: Named::Transaction, shard: cx.shard, key: nowhere, nonce: cx.rng.u64() };
-        let bytes = self.compose(message, &hop, &branch.to_string(), None, body);
-        cx.send(hop.flow, bytes);
-        Ok(())
-    }
-
-    /// A CANCEL follows its INVITE (RFC 3261 section 9.1).
-    fn handle_cancel(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        invite: Key,
-    ) -> Result<(), Fault> {
-        let vias = hop::vias_of(message, &flow)?;
-        let Some(transaction) = self.transactions.get_mut(invite) else { return Ok(()) };
-        transaction.cancel = Some(vias);
-        let bytes = follow(message, transaction, &transaction.branch(cx.shard, invite));
-        let client = transaction.client;
-        cx.send(client, bytes);
-        Ok(())
-    }
-
     /// A retransmission: the last response again, or the request again.
     fn repeat(&mut self, cx: &mut Cx<'_>, key: Key) -> Result<(), Fault> {
         let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
@@ -393,109 +264,6 @@ impl Sip {
         }
         Ok(())
     }
-
-    /// Send a request on, and remember how its answer comes back.
-    fn send_on(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        hop: Hop,
-        purpose: Purpose,
-        body: Option<Vec<u8>>,
-        matched_by: Vec<u8>,
-    ) -> Result<(), Reply> {
-        let lifetime = if message.method() == b"INVITE" { cx.mapping.limits.setup } else { LINGER };
-        let transaction = Transaction {
-            nonce: cx.rng.u64(),
-            method: Bytes::copy_from_slice(message.method()),
-            server: answer_flow(cx, message, flow),
-            side: cx.realm(&flow).map_or(Side::Access, |realm| realm.side),
-            client: hop.flow,
-            vias: hop::vias_of(message, &flow).map_err(|_| Reply::BAD_REQUEST)?,
-            record_routes: hop::lines_of(message, Name::RecordRoute),
-            from: hop.from.clone(),
-            to: hop.to.clone(),
-            sent: Bytes::new(),
-            reply: None,
-            status: None,
-            offered: body::has_sdp(message),
-            cancel: None,
-            purpose,
-            matched_by,
-            expires: cx.now + lifetime,
-        };
-        let key = self.transactions.insert(transaction);
-        self.timers.schedule(cx.now + lifetime, Wake::Transaction(key));
-        let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
-        let branch = transaction.branch(cx.shard, key);
-        let sent = Bytes::from(self.compose(message, &hop, &branch, Some(&transaction.purpose), body));
-        cx.send(hop.flow, sent.clone());
-        if let Some(transaction) = self.transactions.get_mut(key) {
-            transaction.sent = sent;
-        }
-        Ok(())
-    }
-
-    /// The request as the next hop sees it.
-    fn compose(
-        &self,
-        message: &Message<'_>,
-        hop: &Hop,
-        branch: &str,
-        purpose: Option<&Purpose>,
-        body: Option<Vec<u8>>,
-    ) -> Vec<u8> {
-        let mut rewrite = Rewrite::new(message);
-        own_hop(&mut rewrite, hop.ours, branch, &hop::route_lines(&hop.routes));
-        rewrite.remove(Name::RecordRoute);
-        if let Some(uri) = &hop.uri {
-            rewrite.request_uri(&uri[..]);
-        }
-        rewrite.rename(Name::From, &hop.from.far);
-        rewrite.rename(Name::To, &hop.to.far);
-        match purpose {
-            Some(Purpose::Register(registration)) => {
-                self.seal_contacts(message, registration, hop.ours, &mut rewrite)
-            }
-            _ => {
-                let label = hop.label.as_deref();
-                rewrite.contacts(|contact| {
-                    Some(hop::contact_at(message.bytes(), &contact.uri, hop.ours, label))
-                });
-            }
-        }
-        if let Some(body) = body {
-            rewrite.body(body);
-        }
-        rewrite.finish()
-    }
-}
-
-/// Via and Route of the next hop in place of the last one's, and one hop fewer.
-fn own_hop(rewrite: &mut Rewrite<'_, '_>, ours: SocketAddr, branch: &str, routes: &[u8]) {
-    rewrite.remove(Name::Via);
-    rewrite.remove(Name::Route);
-    rewrite.on_top(hop::own_via(ours, branch));
-    rewrite.on_top(routes);
-    rewrite.count_hop();
-}
-
-/// An ACK or CANCEL on the path of the request that it belongs to: same branch, Request-URI and routes.
-fn follow(message: &Message<'_>, transaction: &Transaction, branch: &str) -> Vec<u8> {
-    let mut rewrite = Rewrite::new(message);
-    if let Ok(sent) = Message::parse(&transaction.sent) {
-        let via = sent.top_via().map(|via| via.sent_by.of(&transaction.sent).to_vec()).unwrap_or_default();
-        let ours = String::from_utf8_lossy(&via).parse().unwrap_or(transaction.client.local);
-        own_hop(&mut rewrite, ours, branch, &hop::lines_of(&sent, Name::Route));
-        if let Some(uri) = sent.request_uri() {
-            rewrite.request_uri(uri.of(&transaction.sent));
-        }
-    }
-    rewrite.rename(Name::From, &transaction.from.far);
-    rewrite.rename(Name::To, &transaction.to.far);
-    rewrite.contacts(|_| None);
-    rewrite.finish()
 }
 
 /// Checks that every request must pass (RFC 3261 section 16.3).
@@ -512,7 +280,7 @@ fn check(message: &Message<'_>) -> Result<(), Reply> {
     if known { Ok(()) } else { Err(Reply::UNSUPPORTED_SCHEME) }
 }
 
-const fn media_refusal(fault: Fault) -> Reply {
+pub(super) const fn media_refusal(fault: Fault) -> Reply {
     match fault {
         Fault::Malformed(_) => Reply::BAD_REQUEST,
         Fault::PeerMisbehaved(_) => Reply::NOT_ACCEPTABLE,
@@ -558,49 +326,11 @@ fn core_flow(cx: &Cx<'_>, up: &Upstream) -> (Flow, SocketAddr) {
     (flow, SocketAddr::new(up.core.advertised, local.port()))
 }
 
-/// The path and looks of a request within a dialog; `None` while its peer is not known.
-fn hop_within(cx: &Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -> Option<Hop> {
-    let leg = dialog.leg(side.other());
-    let uri = leg.target.clone()?;
-    let mut flow = leg.flow;
-    if side == Side::Access {
-        flow.remote = next_hop(dialog, &uri).unwrap_or(flow.remote);
-        flow.local = leg.realm.home(cx.shard).unwrap_or(flow.local);
-    }
-    let name = |name| {
-        let near = hop::name_of(message, name).map(|uri| uri.span.of(message.bytes())).unwrap_or_default();
-        let far = dialog.translate(side, near).unwrap_or_else(|| Bytes::copy_from_slice(near));
-        Pair { near: Bytes::copy_from_slice(near), far }
-    };
-    Some(Hop {
-        flow,
-        ours: SocketAddr::new(leg.realm.advertised, flow.local.port()),
-        uri: Some(uri),
-        routes: leg.routes.clone(),
-        label: Some(leg.label.clone()),
-        from: name(Name::From),
-        to: name(Name::To),
-    })
-}
-
-/// Where a softswitch wants the requests of a dialog: its first route or its contact, as long as that is a place
-/// that belongs to it.
-fn next_hop(dialog: &Dialog, target: &Bytes) -> Option<SocketAddr> {
-    let route = dialog.legs[at(Side::Core)].routes.first().unwrap_or(target);
-    let span = crate::wire::Span::new(0, route.len());
-    let uri = match crate::wire::sip::NameAddr::parse(route, span) {
-        Ok(addr) => addr.uri,
-        Err(_) => Uri::parse(route, span).ok()?,
-    };
-    let ip = uri.host_ip(route).filter(|ip| dialog.softswitch.accepts(*ip))?;
-    Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
-}
-
 /// Routes that lead past Portolan; the ones to ourselves are consumed (RFC 3261 section 16.4).
 fn foreign_routes(message: &Message<'_>, access: &Realm) -> Vec<Bytes> {
     let bytes = message.bytes();
     let foreign = message.values(Name::Route).filter(|span| {
-        let uri = crate::wire::sip::NameAddr::parse(bytes, *span).ok().map(|addr| addr.uri);
+        let uri = NameAddr::parse(bytes, *span).ok().map(|addr| addr.uri);
         uri.is_some_and(|uri| {
             uri.host_ip(bytes).is_some_and(|ip| ip != access.advertised && ip != access.address)
         })
@@ -630,16 +360,4 @@ fn domain_of(softswitch: &Softswitch) -> String {
 
 fn host_of(ip: std::net::IpAddr) -> String {
     if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }
-}
-
-/// The first Contact URI, exactly as written.
-pub(super) fn contact_of(message: &Message<'_>) -> Option<Bytes> {
-    let bytes = message.bytes();
-    let contact = crate::wire::sip::NameAddr::parse(bytes, message.values(Name::Contact).next()?).ok()?;
-    Some(Bytes::copy_from_slice(contact.uri.span.of(bytes)))
-}
-
-fn ends_subscription(message: &Message<'_>) -> bool {
-    let state = message.value(Name::SubscriptionState).unwrap_or_default();
-    state.len() >= 10 && state[..10].eq_ignore_ascii_case(b"terminated")
 }

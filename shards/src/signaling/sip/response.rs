@@ -1,9 +1,9 @@
 //! Responses on their way back.
 
 use super::dialog::State;
+use super::forward::contact_of;
 use super::hop::{self, Rewrite};
 use super::register::Listed;
-use super::request::contact_of;
 use super::transaction::{Branch, LINGER, Named, Purpose};
 use super::{Ended, Sip, body};
 use crate::fault::Fault;

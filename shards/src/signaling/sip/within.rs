@@ -1,0 +1,157 @@
+//! Requests within a dialog, and those that belong to another request: ACK and CANCEL.
+
+use super::dialog::{Dialog, State, at};
+use super::forward::{Hop, Request, contact_of, follow};
+use super::hop::{self, Pair};
+use super::reply::Reply;
+use super::request::media_refusal;
+use super::transaction::{Branch, LINGER, Named, Purpose};
+use super::{DIALOG_IDLE, Sip};
+use crate::fault::Fault;
+use crate::io::DropReason;
+use crate::signaling::Cx;
+use crate::table::Key;
+use crate::types::{Flow, Side};
+use crate::wire::Span;
+use crate::wire::sip::{Message, Name, NameAddr, Uri};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+impl Sip {
+    /// A request within a dialog.
+    pub(super) fn in_dialog(
+        &mut self,
+        cx: &mut Cx<'_>,
+        request: &Request<'_, '_>,
+        key: Key,
+    ) -> Result<(), Reply> {
+        let (message, side) = (request.message, request.side);
+        let body = self.request_body(cx, message, key, side).map_err(media_refusal)?;
+        let hop = self.dialogs.get(key).and_then(|dialog| hop_within(cx, message, dialog, side));
+        let hop = hop.ok_or(Reply::NO_TRANSACTION)?;
+        match message.method() {
+            b"BYE" => self.say_goodbye(cx, key),
+            b"NOTIFY" if ends_subscription(message) => self.leave(cx, key),
+            _ => self.stay(cx, key),
+        }
+        let target = contact_of(message);
+        self.send_on(cx, request, &hop, Purpose::InDialog { dialog: key, target }, body)
+    }
+
+    /// A BYE closes the gates at once.
+    fn say_goodbye(&mut self, cx: &mut Cx<'_>, key: Key) {
+        if let Some(session) = self.dialogs.get(key).and_then(|dialog| dialog.session) {
+            cx.sessions.gate(session, false);
+        }
+        self.leave(cx, key);
+    }
+
+    fn leave(&mut self, cx: &Cx<'_>, key: Key) {
+        if let Some(dialog) = self.dialogs.get_mut(key) {
+            dialog.state = State::Ending;
+        }
+        self.watch(key, cx.now + LINGER);
+    }
+
+    /// A dialog without media lives as long as it is used.
+    fn stay(&mut self, cx: &Cx<'_>, key: Key) {
+        if let Some(dialog) = self.dialogs.get_mut(key).filter(|dialog| dialog.session.is_none()) {
+            dialog.deadline = cx.now + DIALOG_IDLE;
+        }
+    }
+
+    /// An ACK: for an error it goes where the INVITE went (RFC 3261 section 17.1.1.3), for a 2xx to the dialog's peer
+    /// (section 13.2.2.4).
+    pub(super) fn handle_ack(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        side: Side,
+        known: Option<Key>,
+    ) -> Result<(), Fault> {
+        if message.max_forwards() == Some(0) {
+            return Err(Fault::PeerMisbehaved("too many hops"));
+        }
+        let failed =
+            known.and_then(|key| self.transactions.get(key)).filter(|t| t.status.is_none_or(|s| s >= 300));
+        if let (Some(key), Some(transaction)) = (known, failed) {
+            let bytes = follow(message, transaction, &transaction.branch(cx.shard, key));
+            cx.send(transaction.client, bytes);
+            return Ok(());
+        }
+        let Some(key) = self.dialog_of(cx, message, side) else {
+            cx.dropped(DropReason::Unmatched);
+            return Err(Fault::PeerMisbehaved("ACK without a dialog"));
+        };
+        let body = self.request_body(cx, message, key, side)?;
+        let Some(hop) = self.dialogs.get(key).and_then(|dialog| hop_within(cx, message, dialog, side)) else {
+            cx.dropped(DropReason::Unmatched);
+            return Err(Fault::PeerMisbehaved("ACK before its dialog"));
+        };
+        let nowhere = Key { slot: u32::MAX, generation: 0 };
+        let branch = Branch { named: Named::Transaction, shard: cx.shard, key: nowhere, nonce: cx.rng.u64() };
+        let bytes = self.compose(message, &hop, &branch.to_string(), None, body);
+        cx.send(hop.flow, bytes);
+        Ok(())
+    }
+
+    /// A CANCEL follows its INVITE (RFC 3261 section 9.1).
+    pub(super) fn handle_cancel(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        flow: Flow,
+        invite: Key,
+    ) -> Result<(), Fault> {
+        let vias = hop::vias_of(message, &flow)?;
+        let Some(transaction) = self.transactions.get_mut(invite) else { return Ok(()) };
+        transaction.cancel = Some(vias);
+        let bytes = follow(message, transaction, &transaction.branch(cx.shard, invite));
+        let client = transaction.client;
+        cx.send(client, bytes);
+        Ok(())
+    }
+}
+
+/// The path and looks of a request within a dialog; `None` while its peer is not known.
+fn hop_within(cx: &Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -> Option<Hop> {
+    let leg = dialog.leg(side.other());
+    let uri = leg.target.clone()?;
+    let mut flow = leg.flow;
+    if side == Side::Access {
+        flow.remote = next_hop(dialog, &uri).unwrap_or(flow.remote);
+        flow.local = leg.realm.home(cx.shard).unwrap_or(flow.local);
+    }
+    let name = |name| {
+        let near = hop::name_of(message, name).map(|uri| uri.span.of(message.bytes())).unwrap_or_default();
+        let far = dialog.translate(side, near).unwrap_or_else(|| Bytes::copy_from_slice(near));
+        Pair { near: Bytes::copy_from_slice(near), far }
+    };
+    Some(Hop {
+        flow,
+        ours: SocketAddr::new(leg.realm.advertised, flow.local.port()),
+        uri: Some(uri),
+        routes: leg.routes.clone(),
+        label: Some(leg.label.clone()),
+        from: name(Name::From),
+        to: name(Name::To),
+    })
+}
+
+/// Where a softswitch wants the requests of a dialog: its first route or its contact, as long as that is a place
+/// that belongs to it.
+fn next_hop(dialog: &Dialog, target: &Bytes) -> Option<SocketAddr> {
+    let route = dialog.legs[at(Side::Core)].routes.first().unwrap_or(target);
+    let span = Span::new(0, route.len());
+    let uri = match NameAddr::parse(route, span) {
+        Ok(addr) => addr.uri,
+        Err(_) => Uri::parse(route, span).ok()?,
+    };
+    let ip = uri.host_ip(route).filter(|ip| dialog.softswitch.accepts(*ip))?;
+    Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+}
+
+fn ends_subscription(message: &Message<'_>) -> bool {
+    let state = message.value(Name::SubscriptionState).unwrap_or_default();
+    state.len() >= 10 && state[..10].eq_ignore_ascii_case(b"terminated")
+}
