@@ -1,6 +1,8 @@
 //! The fuzz targets' bodies on the stable compiler: the committed corpus, deterministic mutations of it, and
 //! hostile shapes at full datagram size.
 
+#[path = "../../fuzz/bodies/rtp.rs"]
+mod rtp;
 #[path = "../../fuzz/bodies/sdp.rs"]
 mod sdp;
 #[path = "../../fuzz/bodies/sip.rs"]
@@ -83,6 +85,11 @@ fn sdp_corpus_and_its_mutations() {
     replay("sdp", sdp::run);
 }
 
+#[test]
+fn rtp_corpus_and_its_mutations() {
+    replay("rtp", rtp::run);
+}
+
 /// A corpus that is refused at its first line tests nothing.
 #[test]
 fn the_corpus_reaches_the_depths() {
@@ -131,6 +138,7 @@ proptest! {
     fn any_octets_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         sip::run(&bytes);
         sdp::run(&bytes);
+        rtp::run(&bytes);
     }
 
     #[test]
