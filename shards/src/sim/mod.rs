@@ -7,15 +7,39 @@
 //! Driving an [`Endpoint`]: call one of its `handle*` methods or commands, then drain
 //! [`Endpoint::poll_output`] to `None`, then come back no later than [`Endpoint::poll_timeout`].
 
+mod call;
+mod calls;
 pub mod clock;
+mod dialog;
+pub mod digest;
 pub mod endpoint;
 pub mod judge;
 pub mod ladder;
 pub mod leak;
+mod media;
+pub mod message;
 pub mod nat;
 pub mod net;
+mod proxy;
+mod registrar;
+mod registration;
+pub mod rtp;
+pub mod sdp;
+pub mod softswitch;
+mod spec;
+mod stack;
+pub mod terminal;
+#[cfg(test)]
+mod tests;
 pub mod trace;
+mod transaction;
 
 pub use endpoint::{Endpoint, Event, Kind, MediaReport, Out, Role};
-pub use ladder::Ladder;
+pub use ladder::{Ladder, Lane};
+pub use leak::Watch;
+pub use media::PTIME;
 pub use nat::{Nat, NatKind};
+pub use softswitch::{Challenge, Softswitch, SoftswitchConfig};
+pub use spec::{Answering, CallSpec};
+pub use terminal::{Terminal, TerminalConfig};
+pub use transaction::Timing;

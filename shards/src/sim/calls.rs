@@ -1,0 +1,325 @@
+//! All calls of one endpoint: which message, packet or moment belongs to which.
+
+use super::call::{Call, Phase};
+use super::dialog::Dialog;
+use super::digest::Credentials;
+use super::endpoint::{Event, Out, Role};
+use super::media::Media;
+use super::message::{Draft, Msg, user_of};
+use super::rtp;
+use super::spec::{Answering, CallSpec};
+use super::stack::Stack;
+use super::transaction::{Key, Lapse};
+use crate::realm::PortRange;
+use crate::types::Instant;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+
+/// How an endpoint makes and takes calls.
+#[derive(Debug)]
+pub(super) struct CallsConfig {
+    /// Ports for audio, on the signaling address.
+    pub(super) media: PortRange,
+    pub(super) domain: String,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug)]
+pub(super) struct Calls {
+    config: CallsConfig,
+    calls: BTreeMap<u32, Call>,
+    by_id: BTreeMap<String, u32>,
+    by_port: BTreeMap<u16, u32>,
+    /// Calls that had a port last, so that their late packets are told from strangers'.
+    former: BTreeMap<u16, u32>,
+    due: BinaryHeap<Reverse<(Instant, u32)>>,
+    next_slot: u32,
+    next_pair: u16,
+}
+
+/// Where a call of ours goes.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    /// User part of our own name.
+    pub(super) from: &'a str,
+    /// Request-URI.
+    pub(super) uri: String,
+    /// First hop.
+    pub(super) to: SocketAddr,
+}
+
+impl Calls {
+    pub(super) fn new(config: CallsConfig) -> Self {
+        let (calls, by_id, by_port, former) = Default::default();
+        let (due, next_slot, next_pair) = Default::default();
+        Self { config, calls, by_id, by_port, former, due, next_slot, next_pair }
+    }
+
+    /// Calls that exist at this end.
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Make a call.
+    pub(super) fn invite(&mut self, now: Instant, stack: &mut Stack, spec: CallSpec, target: &Target<'_>) {
+        let domain = &self.config.domain;
+        let local = format!("<sip:{}@{domain}>;tag={}", target.from, stack.token());
+        let remote = format!("<sip:{}@{domain}>", spec.to);
+        let dialog = Dialog::outbound(stack.token(), local, remote, target.uri.clone(), target.to);
+        let contact = format!("<sip:{}@{}>", target.from, stack.local);
+        self.open(now, stack, spec, Role::Caller, dialog, contact, |call, stack| {
+            call.invite(now, stack, &target.uri, None);
+        });
+    }
+
+    /// The call with this number does something.
+    pub(super) fn with(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        number: u32,
+        act: impl FnOnce(&mut Call, &mut Stack),
+    ) {
+        let slot = self.calls.iter().find(|(_, call)| call.spec.call == number).map(|(&slot, _)| slot);
+        if let Some(slot) = slot {
+            self.touch(now, stack, slot, act);
+        }
+    }
+
+    /// A new request for one of our calls, or for a new one.
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        key: &Key,
+        msg: &Msg,
+        from: SocketAddr,
+    ) {
+        let slot = self.by_id.get(msg.call_id()).copied();
+        match (msg.method().unwrap_or_default(), slot) {
+            ("INVITE", None) if msg.tag("To").is_none() => self.offered(now, stack, key, msg, from),
+            ("INVITE", Some(slot)) if msg.tag("To").is_some() => {
+                self.touch(now, stack, slot, |call, stack| call.reoffered(now, stack, key, (msg, from)));
+            }
+            ("BYE", Some(slot)) => {
+                self.answer(now, stack, key, msg, from);
+                self.touch(now, stack, slot, |call, stack| call.end(now, stack));
+            }
+            ("OPTIONS" | "MESSAGE" | "INFO" | "UPDATE" | "NOTIFY" | "PRACK" | "REFER", _) => {
+                self.answer(now, stack, key, msg, from);
+            }
+            ("INVITE" | "BYE", _) => stack.answer(now, key, 481, (msg, from)),
+            _ => stack.answer(now, key, 501, (msg, from)),
+        }
+    }
+
+    /// An ACK of a 2xx.
+    pub(super) fn acknowledged(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {
+        if let Some(&slot) = self.by_id.get(msg.call_id()) {
+            self.touch(now, stack, slot, |call, stack| call.acknowledged(now, stack));
+        }
+    }
+
+    /// A CANCEL of this INVITE.
+    pub(super) fn cancelled(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {
+        if let Some(&slot) = self.by_id.get(msg.call_id()) {
+            self.touch(now, stack, slot, |call, stack| call.cancelled(now, stack));
+        }
+    }
+
+    /// A response to a request of ours.
+    pub(super) fn response(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {
+        let (status, method) = (msg.status().unwrap_or_default(), msg.cseq().1);
+        let slot = self.by_id.get(msg.call_id()).copied();
+        match (method, slot) {
+            ("INVITE", Some(slot)) => self.invite_answered(now, stack, slot, status, msg),
+            ("BYE", Some(slot)) if status >= 200 => {
+                stack.event(Event::Answered { method: method.into(), status });
+                self.touch(now, stack, slot, |call, stack| call.end(now, stack));
+            }
+            ("CANCEL" | "INVITE", _) => {}
+            _ if status >= 200 => stack.event(Event::Answered { method: method.into(), status }),
+            _ => {}
+        }
+    }
+
+    /// No answer came to a request of ours, or our 200 was never acknowledged.
+    pub(super) fn lapsed(&mut self, now: Instant, stack: &mut Stack, lapse: &Lapse) {
+        let slot = self.by_id.get(&lapse.call_id).copied();
+        match (slot, lapse.method.as_str()) {
+            (Some(slot), "INVITE" | "BYE") => {
+                self.touch(now, stack, slot, |call, stack| call.lapsed(now, stack));
+            }
+            (_, "CANCEL") => {}
+            (_, method) => stack.event(Event::Answered { method: method.into(), status: 408 }),
+        }
+    }
+
+    /// RTP or RTCP at one of our media ports. The caller's first packet proves that it has our 200, even if its ACK is
+    /// late: our own audio starts then.
+    pub(super) fn media(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        port: u16,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) {
+        let even = port & !1;
+        let slot = match self.by_port.get(&even) {
+            Some(&slot) => slot,
+            None if self.is_late(even, port, bytes) => return,
+            None => return stack.event(Event::Misdelivered { call: None, from }),
+        };
+        let Some(call) = self.calls.get_mut(&slot) else { return };
+        let event = call.media.receive(now, port != even, from, bytes);
+        if matches!((&event, &call.phase), (Event::RtpReceived { .. }, Phase::Accepted)) {
+            self.touch(now, stack, slot, |call, _| call.media.start(now));
+        }
+        stack.event(event);
+    }
+
+    /// Do what is due.
+    pub(super) fn timeout(&mut self, now: Instant, stack: &mut Stack) {
+        let refuse = self.config.answering.refuse;
+        while self.poll_timeout().is_some_and(|at| at <= now) {
+            let Some(Reverse((at, slot))) = self.due.pop() else { break };
+            if self.calls.get(&slot).is_some_and(|call| call.poll_timeout() == Some(at)) {
+                self.touch(now, stack, slot, |call, stack| call.timeout(now, stack, refuse));
+            }
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn offered(&mut self, now: Instant, stack: &mut Stack, key: &Key, msg: &Msg, from: SocketAddr) {
+        let user = user_of(msg.uri()).to_owned();
+        let spec = CallSpec::read(msg.header("X-Call").unwrap_or_default(), &user);
+        stack.event(Event::CallIncoming { call: spec.call });
+        let dialog = Dialog::inbound(msg, from, &stack.token());
+        let contact = format!("<sip:{user}@{}>", stack.local);
+        let answering = self.config.answering;
+        let phase = Phase::Offered {
+            key: key.clone(),
+            invite: Box::new(msg.clone()),
+            from,
+            ring_at: Some(now + answering.ring_after),
+            answer_at: now + answering.answer_after,
+        };
+        self.open(now, stack, spec, Role::Callee, dialog, contact, |call, stack| {
+            call.phase = phase;
+            call.timeout(now, stack, answering.refuse);
+        });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of a new call")]
+    fn open(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        spec: CallSpec,
+        role: Role,
+        dialog: Dialog,
+        contact: String,
+        begin: impl FnOnce(&mut Call, &mut Stack),
+    ) {
+        let Some(port) = self.free_pair() else {
+            stack.event(Event::CallFailed { call: spec.call, role, status: 500 });
+            return;
+        };
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        let local = SocketAddr::new(stack.local.ip(), port);
+        let (by_caller, packets) = (role == Role::Caller, spec.packets());
+        let media = Media::new(spec.call, by_caller, local, packets, &mut stack.rng);
+        stack.out.extend([Out::Open(local), Out::Open(SocketAddr::new(local.ip(), port + 1))]);
+        self.by_port.insert(port, slot);
+        self.by_id.insert(dialog.call_id.clone(), slot);
+        self.calls.insert(slot, Call::new(now, spec, role, dialog, media, contact));
+        self.touch(now, stack, slot, begin);
+    }
+
+    /// Let a call act, then see to its timer, or bury it.
+    fn touch(&mut self, now: Instant, stack: &mut Stack, slot: u32, act: impl FnOnce(&mut Call, &mut Stack)) {
+        let Some(call) = self.calls.get_mut(&slot) else { return };
+        let before = call.poll_timeout();
+        act(call, stack);
+        if matches!(call.phase, Phase::Over) {
+            self.close(stack, slot);
+        } else if let Some(at) = call.poll_timeout()
+            && (before != Some(at) || at <= now)
+        {
+            self.due.push(Reverse((at, slot)));
+        }
+    }
+
+    fn close(&mut self, stack: &mut Stack, slot: u32) {
+        let Some(call) = self.calls.remove(&slot) else { return };
+        let local = call.media.local;
+        self.by_id.remove(&call.dialog.call_id);
+        self.by_port.remove(&local.port());
+        self.former.insert(local.port(), call.spec.call);
+        stack.out.extend([Out::Close(local), Out::Close(SocketAddr::new(local.ip(), local.port() + 1))]);
+    }
+
+    fn invite_answered(&mut self, now: Instant, stack: &mut Stack, slot: u32, status: u16, msg: &Msg) {
+        let Some(call) = self.calls.get(&slot) else { return };
+        let first = matches!(call.phase, Phase::Inviting { .. });
+        let challenged = matches!(call.phase, Phase::Inviting { authorized: false, .. });
+        let credentials = if challenged { self.credentials(status, call, msg) } else { None };
+        self.touch(now, stack, slot, |call, stack| match credentials {
+            Some(credentials) => {
+                call.dialog.cseq += 1;
+                let uri = call.dialog.target.clone();
+                call.invite(now, stack, &uri, Some(credentials));
+            }
+            None if first => call.invited(now, stack, status, msg),
+            None => call.reinvited(now, stack, status, msg),
+        });
+    }
+
+    /// The header that answers a 401 or 407.
+    fn credentials(&self, status: u16, call: &Call, msg: &Msg) -> Option<(&'static str, String)> {
+        let (challenge, answer) = match status {
+            401 => ("WWW-Authenticate", "Authorization"),
+            407 => ("Proxy-Authenticate", "Proxy-Authorization"),
+            _ => return None,
+        };
+        let credentials = self.config.credentials.as_ref()?;
+        let value = credentials.answer(msg.header(challenge)?, "INVITE", &call.dialog.target)?;
+        Some((answer, value))
+    }
+
+    fn answer(&self, now: Instant, stack: &mut Stack, key: &Key, msg: &Msg, from: SocketAddr) {
+        if let Some(method @ ("MESSAGE" | "INFO")) = msg.method() {
+            stack.event(Event::Text { method: method.into(), body: msg.body().into() });
+        }
+        let tag = stack.token();
+        let draft = Draft::answer(200, msg, from, &tag)
+            .header("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE");
+        stack.respond(now, key, 200, draft.end());
+    }
+
+    fn free_pair(&mut self) -> Option<u16> {
+        let range = self.config.media;
+        let pairs = (range.len() / 2) as u16;
+        for _ in 0..pairs {
+            let port = range.first + self.next_pair % pairs * 2;
+            self.next_pair = (self.next_pair + 1) % pairs;
+            if !self.by_port.contains_key(&port) {
+                return Some(port);
+            }
+        }
+        None
+    }
+
+    /// A packet of the call that had this port last?
+    fn is_late(&self, even: u16, port: u16, bytes: &[u8]) -> bool {
+        let former = self.former.get(&even);
+        former.is_some() && (port != even || rtp::stamp(bytes).map(|stamp| stamp.call).as_ref() == former)
+    }
+}
