@@ -15,6 +15,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One core's world: its slice of the media ports, its sessions, its signaling state machines.
 pub struct Shard {
@@ -30,7 +31,12 @@ pub struct Shard {
     stats: Stats,
     out: VecDeque<Output>,
     draining: bool,
+    /// When to look again whether what a reload removed is still in use.
+    sweep: Option<Instant>,
 }
+
+/// Time between two such looks.
+const SWEEP: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// A shard of `mapping.shards`, with its listeners and its first media ports queued as outputs. `seed` decides
@@ -49,6 +55,7 @@ impl Shard {
             stats: Stats::default(),
             out: VecDeque::new(),
             draining: false,
+            sweep: None,
         };
         shard.take_mapping(now, mapping);
         shard
@@ -108,7 +115,7 @@ impl Shard {
 
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sip.poll_timeout()
+        [self.sip.poll_timeout(), self.sweep].into_iter().flatten().min()
     }
 
     /// The next thing that the world must do.
@@ -119,6 +126,7 @@ impl Shard {
     /// Take a new generation of the configuration: new sessions use it, running ones keep theirs.
     pub fn reload(&mut self, now: Instant, mapping: Arc<Mapping>) {
         self.take_mapping(now, mapping);
+        self.sweep = Some(now);
         self.with(now, Sip::handle_reload);
         self.settle(now);
     }
@@ -198,16 +206,14 @@ impl Shard {
         self.sessions.configure(now, &self.mapping, self.id, &mut self.rng, &mut self.out);
     }
 
-    /// Let go of realms that are no longer configured, once the last call on them has ended; keep ports in reserve.
+    /// Let go of what is no longer configured, once the last call on it has ended; keep ports in reserve.
     fn settle(&mut self, now: Instant) {
-        let mapping = &self.mapping;
-        let gone = |realm: &Arc<Realm>| mapping.realm(realm.id).is_none() && Arc::strong_count(realm) == 1;
-        self.softswitches.retain(|s| mapping.softswitches.contains(s) || Arc::strong_count(s) > 1);
-        if self.realms.iter().any(gone) {
-            for realm in self.realms.extract_if(.., |realm| gone(realm)) {
-                self.sessions.retire(realm.id, &mut self.out);
-            }
+        if self.sweep.is_some_and(|at| at <= now) {
             self.close_listeners();
+            self.forget_realms();
+            let leftover = self.listeners.len() > wanted(&self.mapping, self.id).len()
+                || self.realms.len() > self.mapping.realms.len();
+            self.sweep = leftover.then_some(now + SWEEP);
         }
         self.sessions.refill(now, &mut self.rng, &mut self.out);
     }
@@ -215,12 +221,22 @@ impl Shard {
     fn close_listeners(&mut self) {
         let wanted = wanted(&self.mapping, self.id);
         let needed = |open: &Listener| {
-            let used = self.realms.iter().any(|realm| realm.address == open.address.ip());
-            used && self.mapping.realm(open.realm).is_none()
-                || wanted.iter().any(|w| w.address == open.address)
+            wanted.iter().any(|wanted| wanted.address == open.address) || self.sip.uses(open.address)
         };
         for listener in self.listeners.extract_if(.., |open| !needed(open)) {
             self.out.push_back(Output::Unlisten(listener));
+        }
+    }
+
+    fn forget_realms(&mut self) {
+        let (mapping, listeners) = (&self.mapping, &self.listeners);
+        self.softswitches.retain(|s| mapping.softswitches.contains(s) || Arc::strong_count(s) > 1);
+        let gone = |realm: &mut Arc<Realm>| {
+            let listens = listeners.iter().any(|listener| listener.realm == realm.id);
+            mapping.realm(realm.id).is_none() && !listens && Arc::strong_count(realm) == 1
+        };
+        for realm in self.realms.extract_if(.., gone) {
+            self.sessions.retire(realm.id, &mut self.out);
         }
     }
 }

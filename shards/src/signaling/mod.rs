@@ -14,6 +14,7 @@ use crate::types::{Flow, Instant, Proto, ShardId};
 use bytes::Bytes;
 use label::Sealer;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What every protocol of the house can do: the one shape.
@@ -50,6 +51,9 @@ pub trait Adapter {
 
     /// The mapping has changed: forget what has no place in it any more. Running calls keep theirs.
     fn handle_reload(&mut self, cx: &mut Cx<'_>);
+
+    /// Does anything that is still running send from this address of ours?
+    fn uses(&self, local: SocketAddr) -> bool;
 
     /// Write the gauges.
     fn gauges(&self, cx: &mut Cx<'_>);

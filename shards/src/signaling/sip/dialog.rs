@@ -140,6 +140,11 @@ impl Dialogs {
         self.by_terminal.entry(flow.remote).or_default().push(key);
     }
 
+    /// Does any dialog send from this address of ours?
+    pub(super) fn uses(&self, local: SocketAddr) -> bool {
+        self.table.iter().any(|(_, dialog)| dialog.legs.iter().any(|leg| leg.flow.local == local))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -27,6 +27,7 @@ use crate::wire::sip::{Message, Name, is_ping, parse_for_reply};
 use binding::Bindings;
 use dialog::{Dialogs, State};
 use reply::Reply;
+use std::net::SocketAddr;
 use std::time::Duration;
 use transaction::{Purpose, Transactions};
 
@@ -116,6 +117,10 @@ impl Adapter for Sip {
         }
     }
 
+    fn uses(&self, local: SocketAddr) -> bool {
+        self.dialogs.uses(local) || self.transactions.uses(local)
+    }
+
     fn gauges(&self, cx: &mut Cx<'_>) {
         cx.stats.bindings = self.bindings.len() as u64;
         cx.stats.transactions = self.transactions.len() as u64;
@@ -150,7 +155,7 @@ fn answer_flow(cx: &Cx<'_>, request: &Message<'_>, flow: Flow) -> Flow {
     let core = cx.realm(&flow).is_some_and(|realm| realm.side == Side::Core);
     match request.top_via() {
         Some(via) if core && via.rport.is_none() => {
-            let remote = std::net::SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(5060));
+            let remote = SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(5060));
             Flow { remote, ..flow }
         }
         _ => flow,

@@ -66,9 +66,6 @@ impl Sip {
         up: &Upstream,
     ) -> Result<Vec<Key>, Reply> {
         let values = message.values(Name::Contact).collect::<Vec<_>>();
-        if self.bindings.of(aor).len() + values.len() > 2 * cx.mapping.limits.contacts_per_aor {
-            return Err(Reply::FORBIDDEN);
-        }
         let mut claimed = Vec::with_capacity(values.len());
         for value in values {
             let contact = NameAddr::parse(message.bytes(), value).map_err(|_| Reply::BAD_REQUEST)?;
@@ -86,7 +83,8 @@ impl Sip {
         Ok(claimed)
     }
 
-    /// The binding of this contact: the one that is there, or a new one. `None` when the shard is full.
+    /// The binding of this contact: the one that is there, or a new one. `None` when the shard or the address of
+    /// record is full.
     fn claim(
         &mut self,
         cx: &mut Cx<'_>,
@@ -99,7 +97,8 @@ impl Sip {
             self.bindings.get_mut(key)?.pending += 1;
             return Some(key);
         }
-        if self.bindings.len() >= cx.mapping.limits.bindings {
+        let limits = &cx.mapping.limits;
+        if self.bindings.len() >= limits.bindings || self.bindings.of(aor).len() >= limits.contacts_per_aor {
             return None;
         }
         let key = self.bindings.insert(Binding {

@@ -46,8 +46,7 @@ impl Sip {
         match self.route(cx, &request, target) {
             Ok(()) => Ok(()),
             Err(reply) => {
-                let more = if reply == Reply::UNAVAILABLE { "Retry-After: 10\r\n" } else { "" };
-                respond(cx, message, flow, reply, more);
+                respond(cx, message, flow, reply, &explanation(message, reply));
                 Err(Fault::Refused(reply.reason))
             }
         }
@@ -263,6 +262,18 @@ impl Sip {
             None => cx.send(transaction.client, transaction.sent.clone()),
         }
         Ok(())
+    }
+}
+
+/// The header lines that a refusal needs besides its status.
+fn explanation(message: &Message<'_>, reply: Reply) -> String {
+    match reply {
+        Reply::UNAVAILABLE => "Retry-After: 10\r\n".to_owned(),
+        Reply::BAD_EXTENSION => {
+            let asked = message.value(Name::ProxyRequire).unwrap_or_default();
+            format!("Unsupported: {}\r\n", String::from_utf8_lossy(asked).replace(['\r', '\n'], " "))
+        }
+        _ => String::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, ShardId, Side};
 use bytes::Bytes;
 use hashbrown::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long a finished transaction still absorbs retransmissions (RFC 3261 section 17: 64 times T1).
@@ -106,6 +107,11 @@ impl Transactions {
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Transaction> {
         self.table.get_mut(key)
+    }
+
+    /// Does any transaction send from this address of ours?
+    pub(super) fn uses(&self, local: SocketAddr) -> bool {
+        self.table.iter().any(|(_, t)| t.server.local == local || t.client.local == local)
     }
 
     /// The transaction of a request with this matching key.
