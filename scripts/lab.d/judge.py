@@ -21,7 +21,7 @@ import sys
 
 SIGNALING = {5060, *range(6000, 6064)}
 FIELDS = (
-    "frame.number frame.time_epoch ip.src ip.dst udp.srcport udp.dstport udp.payload icmp.type _ws.malformed"
+    "frame.number frame.time_epoch ip.src ipv6.src ip.dst ipv6.dst udp.srcport udp.dstport udp.payload icmp.type icmpv6.type _ws.malformed"
 ).split()
 
 
@@ -37,15 +37,15 @@ class Side:
 
 ACCESS = Side(
     "access",
-    own=re.compile(r"198\.51\.100\.1[01]$"),
-    peers=re.compile(r"203\.0\.113\.\d+$"),
-    forbidden=re.compile(rb"(?<![\d.])10\.0\.0\.\d+"),
+    own=re.compile(r"198\.51\.100\.1[01]$|2001:db8::10$"),
+    peers=re.compile(r"203\.0\.113\.\d+$|2001:db8:1::"),
+    forbidden=re.compile(rb"(?<![\d.])10\.0\.0\.\d+|fd00::"),
 )
 CORE = Side(
     "core",
-    own=re.compile(r"10\.0\.0\.10$"),
-    peers=re.compile(r"10\.0\.0\.\d+$"),
-    forbidden=re.compile(rb"(?<![\d.])(?:192\.168|100\.64|203\.0|198\.51)\.\d+\.\d+"),
+    own=re.compile(r"10\.0\.0\.10$|fd00::10$"),
+    peers=re.compile(r"10\.0\.0\.\d+$|fd00::"),
+    forbidden=re.compile(rb"(?<![\d.])(?:192\.168|100\.64|203\.0|198\.51)\.\d+\.\d+|2001:db8:"),
 )
 
 
@@ -68,7 +68,7 @@ class Packet:
 
     @property
     def is_signaling(self):
-        return any(port in SIGNALING for _, port in self.ends) or b"SIP/2.0" in self.payload
+        return any(end[1] in SIGNALING for end in self.ends if self.own(end)) or b"SIP/2.0" in self.payload
 
     @property
     def is_rtp(self):
@@ -119,15 +119,15 @@ def read(path, side):
 
 
 def packet(row, side):
-    number, time, source, target, sport, dport, payload, icmp, bad = row
+    number, time, source, source6, target, target6, sport, dport, payload, icmp, icmp6, bad = row
     return Packet(
         side,
         int(number),
         float(time),
-        (source, int(sport or 0)),
-        (target, int(dport or 0)),
+        (source or source6, int(sport or 0)),
+        (target or target6, int(dport or 0)),
         bytes.fromhex(payload.replace(":", "")),
-        icmp,
+        {"3": "unreachable"}.get(icmp, icmp) or {"1": "unreachable"}.get(icmp6, icmp6),
         bool(bad),
     )
 
@@ -201,7 +201,7 @@ def unreachable(packets):
     for p in packets:
         if b"BYE sip:" in p.payload or b"CANCEL sip:" in p.payload or re.match(rb"SIP/2.0 [456]", p.payload):
             return
-        if p.icmp == "3":
+        if p.icmp == "unreachable":
             yield f"{p}: unreachable"
 
 

@@ -6,8 +6,9 @@
 #                  a2 192.168.1.11 ─┴ nata ─ 203.0.113.7 ─┐
 #                  b1 192.168.1.10 ── natb ─ 203.0.113.8 ─┼─ net ─ 198.51.100.10 [proxy] 10.0.0.10 ─ core 10.0.0.20 Kamailio
 #  d1 192.168.1.10 ─ natd ─ 100.64.0.2 ─ natc ─ 203.0.113.9 ─┘                                            10.0.0.30 trunk
+#                         six 2001:db8:1::10 ──────────┘        2001:db8::10         fd00::10         fd00::20, fd00::30
 
-ROOMS=(net proxy core nata natb natc natd a1 a2 b1 d1)
+ROOMS=(net proxy core nata natb natc natd a1 a2 b1 d1 six)
 
 # ns ROOM COMMAND...: runs the command in a namespace of the lab; the process is the command itself, not a wrapper.
 ns() { local room=$1; shift; ip netns exec "$LAB-$room" "$@"; }
@@ -69,6 +70,7 @@ net_up() {
     wire natd d1 192.168.1.10
     for room in nata natb natc natd; do masquerade "$room" || return 1; done
     core_up
+    net6_up
 }
 
 # The core is one wire; Portolan is no router, so no terminal reaches it but through the proxy itself.
@@ -81,6 +83,27 @@ core_up() {
     for last in 20 21 30; do ip -n "$LAB-core" address add "10.0.0.$last/24" dev eth0; done
     ip -n "$LAB-proxy" link set core up
     ip -n "$LAB-core" link set eth0 up
+}
+
+# IPv6 needs no NAT to be worth a proxy: a terminal of its own, and the same three places in the core.
+net6_up() {
+    local last
+    ns net sysctl -q -w net.ipv6.conf.all.forwarding=1
+    wire6 proxy 2001:db8::10
+    ip -n "$LAB-net" link add six type veth peer name eth0 netns "$LAB-six"
+    wire6 six 2001:db8:1::10
+    ip -n "$LAB-proxy" address add fd00::10/64 dev core nodad
+    for last in 20 30; do ip -n "$LAB-core" address add "fd00::$last/64" dev eth0 nodad; done
+}
+
+# wire6 ROOM ADDRESS: gives the wire between "net" and the room IPv6, with the ::1 as its router.
+wire6() {
+    local room=$1 address=$2 gateway=${2%::*}::1
+    ip -n "$LAB-$room" address add "$address/64" dev eth0 nodad
+    ip -n "$LAB-net" address add "$gateway/64" dev "$room" nodad
+    ip -n "$LAB-$room" link set eth0 up
+    ip -n "$LAB-net" link set "$room" up
+    ip -n "$LAB-$room" -6 route add default via "$gateway"
 }
 
 # What still runs in the lab's own namespaces was started by the lab.

@@ -56,11 +56,11 @@ kamailio_at() {
 
 # --- SIPp -----------------------------------------------------------------------------------------------------------
 
-# sipp_command SCENARIO ADDRESS TARGET OPTIONS...: fills SIPP. The Call-ID carries no address: proxies leave it alone.
+# sipp_command SCENARIO ADDRESS OPTIONS...: fills SIPP. The Call-ID carries no address: proxies leave it alone.
 sipp_command() {
-    local scenario=$1 address=$2 target=$3
-    shift 3
-    SIPP=(sipp "$target" -sf "$HERE/tests/lab/sipp/$scenario.xml" -i "$address" -mi "$address" -p 5060
+    local scenario=$1 address=$2
+    shift 2
+    SIPP=(sipp -sf "$HERE/tests/lab/sipp/$scenario.xml" -i "$address" -mi "$address" -p 5060
         -key domain "${DOMAIN:-example.net}" -nostdin -cid_str "%u-%p-$RANDOM@lab" "$@")
 }
 
@@ -68,7 +68,7 @@ sipp_command() {
 sipp_run() {
     local name=$1 room=$2 address=$3 scenario=$4
     shift 4
-    sipp_command "$scenario" "$address" "${TARGET:-$PROXY:5060}" -m 1 -timeout 60s -timeout_error \
+    sipp_command "$scenario" "$address" "${TARGET:-$PROXY:5060}" -min_rtp_port 30000 -m 1 -timeout 60s -timeout_error \
         -trace_err -error_file "$OUT/$name.err" -trace_msg -message_file "$OUT/$name.msg" "$@"
     (cd "$OUT" && ns "$room" timeout 90 "${SIPP[@]}" >"$OUT/$name.log" 2>&1)
 }
@@ -77,7 +77,7 @@ sipp_run() {
 sipp_serve() {
     local name=$1 room=$2 address=$3 scenario=$4
     shift 4
-    sipp_command "$scenario" "$address" "${TARGET:-$PROXY:5060}" -rtp_echo \
+    sipp_command "$scenario" "$address" -rtp_echo -mp 30000 \
         -trace_err -error_file "$OUT/$name.err" -trace_msg -message_file "$OUT/$name.msg" "$@"
     spawn "$name" "$room" "${SIPP[@]}"
     await 5 listens "$room" "$address" 5060
@@ -122,8 +122,9 @@ hears() {
 
 # watch NAME: captures both sides of Portolan; its own two core ends may meet on the loopback of its room.
 watch() {
-    spawn "$1-access" proxy dumpcap -q -i eth0 -f "udp or icmp" -w "$OUT/$1-access.pcapng"
-    spawn "$1-core" proxy dumpcap -q -i core -i lo -f "udp or icmp" -w "$OUT/$1-core.pcapng"
+    local filter='udp or icmp or (icmp6 and ip6[40] == 1)'
+    spawn "$1-access" proxy dumpcap -q -f "$filter" -i eth0 -w "$OUT/$1-access.pcapng"
+    spawn "$1-core" proxy dumpcap -q -f "$filter" -i core -i lo -w "$OUT/$1-core.pcapng"
     await 10 test -s "$OUT/$1-access.pcapng" -a -s "$OUT/$1-core.pcapng"
     # A capture that has begun its file may still be a moment from its first packet.
     sleep 0.5

@@ -3,7 +3,7 @@
 
 # shellcheck disable=SC2034  # the entry script reads it
 SCENARIOS=(flat without shipped register outgoing incoming duet neighbours double twins keepalive forgotten
-    leave hold cancel busy reload counters)
+    leave hold cancel busy reload counters six)
 
 declare -A ADDRESS=([a1]=192.168.1.10 [a2]=192.168.1.11 [b1]=192.168.1.10 [d1]=192.168.1.10)
 declare -A USER_OF=([a1]=101 [a2]=102 [b1]=103 [d1]=104)
@@ -277,4 +277,27 @@ scenario_counters() {
     check "no media port is held" await 10 is 0 figure portolan_ports_used
     check "no media packet crossed shards" is 0 figure portolan_crossings_total media
     check "sessions were opened" positive figure portolan_sessions_opened_total
+}
+
+# A terminal on IPv6 speaks with an IPv4 core and with an IPv6 core, on the shipped config/ipv6.ron.
+scenario_six() {
+    local PROXY='[2001:db8::10]'
+    spawn portolan proxy "$PORTOLAN" run -f "$HERE/config/ipv6.ron"
+    check "portolan run gets ready" await 10 listens proxy "$PROXY" 5060
+    six_call four 10.0.0.30 example.net
+    six_call six '[fd00::30]' six.example
+    halt portolan
+}
+
+# six_call NAME TRUNK DOMAIN: registers, calls the trunk and leaves.
+six_call() {
+    local DOMAIN=$3 trunk=$2 name=six-$1
+    sipp_serve trunk core "$trunk" answer
+    watch "$name"
+    check "$3: registration over IPv6" register "$name-reg" six '[2001:db8:1::10]' 111
+    check "$3: call to $trunk" sipp_run "$name" six '[2001:db8:1::10]' call -s 9001 -key from 211 -d 3000
+    check "$3: it unregisters" register "$name-off" six '[2001:db8:1::10]' 111 0
+    unwatch "$name"
+    check "$3: RTP both ways on announced ports, unchanged; no leak" clean "$name" --media 100
+    halt trunk
 }
