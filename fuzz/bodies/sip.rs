@@ -29,7 +29,7 @@ fn visit(message: &Message<'_>) {
     match message.start() {
         Start::Request { method, uri, version } => nested(whole, &[method, uri, version]),
         Start::Response { version, status_span, reason, .. } => {
-            nested(whole, &[version, status_span, reason])
+            nested(whole, &[version, status_span, reason]);
         }
     }
     nested(whole, &[message.body_span(), Span::empty(message.headers_end())]);

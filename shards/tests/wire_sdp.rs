@@ -28,7 +28,7 @@ const OFFER: &str = "v=0\r\n\
     b=TIAS:14400\r\n";
 
 fn text(span: portolan_shards::wire::Span) -> &'static str {
-    std::str::from_utf8(span.of(OFFER.as_bytes())).unwrap()
+    std::str::from_utf8(span.of(OFFER.as_bytes())).expect("the offer is ASCII")
 }
 
 fn fault(text: &str) -> Fault {
@@ -165,6 +165,7 @@ fn what_cannot_be_rewritten_is_refused_by_name() {
         ("m=audio 1 RTP/AVP 0\r\na=rtcp:70000\r\n", "rtcp attribute"),
         ("m=audio 1 RTP/AVP 0\r\na=rtcp:7 IN IP4\r\n", "rtcp attribute"),
         ("m=audio 1 RTP/AVP 0\r\na=rtcp:7\r\na=rtcp:8\r\n", "two rtcp attributes"),
+        ("a=RTCP :7 IN IP4 a\r\n", "rtcp attribute at session level"),
         ("s=x\rc=IN IP4 10.0.0.1\r\n", "CR within a line of SDP"),
     ] {
         assert_eq!(fault(text), Fault::Malformed(what), "{text}");

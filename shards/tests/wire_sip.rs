@@ -234,7 +234,7 @@ fn what_has_no_return_address_is_not_answered() {
 /// OK with this Content-Type and body.
 fn parts(content_type: &str, body: &str) -> Vec<String> {
     let text = OK.replace("\r\n\r\n", &format!("\r\nc: {content_type}\r\n\r\n{body}"));
-    let message = Message::parse(text.as_bytes()).unwrap();
+    let message = Message::parse(text.as_bytes()).expect("only the body differs");
     message.sdp_parts().iter().map(|p| String::from_utf8_lossy(p.of(message.bytes())).into_owned()).collect()
 }
 

@@ -22,8 +22,9 @@ impl<'a> Splice<'a> {
         Self { bytes, edits: Vec::new() }
     }
 
-    /// Puts `with` in the place of `span`. A span that overlaps an earlier replacement, surrounds an earlier
-    /// insertion or leaves the message is a caller's bug: the edit is then left out (debug builds panic).
+    /// Puts `with` in the place of `span`. An edit within a span that was taken out before has no effect. A span that
+    /// overlaps an earlier edit in another way, or leaves the message, is a caller's bug: the edit is left out (debug
+    /// builds panic).
     pub fn replace(&mut self, span: Span, with: impl Into<Vec<u8>>) {
         if span.is_empty() {
             return self.insert(span.start, with);
@@ -74,10 +75,17 @@ impl<'a> Splice<'a> {
 
     fn put(&mut self, index: usize, clear: bool, edit: Edit) {
         let fits = clear && edit.span.start <= edit.span.end && edit.span.end <= self.bytes.len();
-        debug_assert!(fits, "edit {:?} overlaps another or leaves the message", edit.span);
+        let allowed = fits || self.is_taken_out(index, edit.span);
+        debug_assert!(allowed, "edit {:?} overlaps another or leaves the message", edit.span);
         if fits {
             self.edits.insert(index, edit);
         }
+    }
+
+    /// Whether `span`, which belongs at `index`, is within a deleted span.
+    fn is_taken_out(&self, index: usize, span: Span) -> bool {
+        let near = self.edits.iter().skip(index.saturating_sub(1)).take(2);
+        near.filter(|e| e.with.is_empty()).any(|e| e.span.contains(span))
     }
 }
 
@@ -124,6 +132,19 @@ mod tests {
         splice.replace(Span::new(2, 4), "Y");
         splice.replace(Span::new(0, 2), "X");
         assert_eq!(splice.finish(), b"XY");
+    }
+
+    #[test]
+    fn edits_within_a_deleted_span_have_no_effect() {
+        let mut splice = Splice::new(b"0123456789");
+        splice.delete(Span::new(2, 6));
+        splice.delete(Span::new(2, 6));
+        splice.replace(Span::new(3, 4), "lost");
+        splice.replace(Span::new(2, 3), "lost");
+        splice.insert(5, "lost");
+        splice.insert(2, "a");
+        splice.insert(6, "b");
+        assert_eq!(splice.finish(), b"01ab6789");
     }
 
     #[test]

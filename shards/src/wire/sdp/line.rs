@@ -1,5 +1,6 @@
 //! Lines, and those that carry addresses.
 
+use super::attribute;
 use crate::fault::Fault;
 use crate::wire::{Span, text};
 use std::net::IpAddr;
@@ -135,9 +136,9 @@ impl Connection {
 impl Rtcp {
     /// Reads `rtcp:port [IN IP4 address]`; `None` for another attribute.
     pub(super) fn parse(bytes: &[u8], line: Line) -> Option<Result<Self, Fault>> {
-        let name = Span::new(line.value.start, line.value.end.min(line.value.start + 5));
-        let rest = Span::new(name.end, line.value.end);
-        name.of(bytes).eq_ignore_ascii_case(b"rtcp:").then(|| Self::read(bytes, line.line, rest))
+        let colon = text::find(bytes, line.value, |b| b == b':')?;
+        let is_rtcp = attribute::name(line.value.of(bytes)).eq_ignore_ascii_case(b"rtcp");
+        is_rtcp.then(|| Self::read(bytes, line.line, Span::new(colon + 1, line.value.end)))
     }
 
     fn read(bytes: &[u8], line: Span, value: Span) -> Result<Self, Fault> {

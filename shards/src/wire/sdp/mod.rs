@@ -37,7 +37,8 @@ impl<'a> Sdp<'a> {
     ///
     /// # Errors
     /// [`Fault::Malformed`] when an o=, c= or m= line or an rtcp attribute cannot be read (its addresses could not be
-    /// replaced), when there are two o= lines, or a CR stands within a line. [`Fault::Refused`] when there are more
+    /// replaced), when there are two o= lines, when an rtcp attribute stands
+    /// outside the media sections (RFC 3605), or a CR within a line. [`Fault::Refused`] when there are more
     /// than [`MAX_STREAMS`] m= lines.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut sdp = Self {
@@ -126,6 +127,9 @@ impl<'a> Sdp<'a> {
             b'o' => self.origin = Some(Origin::parse(self.bytes, line)?),
             b'c' => self.connection = self.connection.or(Some(Connection::parse(self.bytes, line)?)),
             b'b' => self.bandwidth_as = attribute::bandwidth(self.bandwidth_as, line.value.of(self.bytes)),
+            b'a' if Rtcp::parse(self.bytes, line).is_some() => {
+                return Err(Fault::Malformed("rtcp attribute at session level"));
+            }
             b'a' => self.direction = self.direction.or(Direction::of(line.value.of(self.bytes))),
             _ => {}
         }

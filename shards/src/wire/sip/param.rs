@@ -51,30 +51,23 @@ fn param(bytes: &[u8], span: Span) -> Option<Param> {
 mod tests {
     use super::*;
 
-    fn texts(text: &[u8]) -> Vec<(Vec<u8>, Option<Vec<u8>>, Vec<u8>)> {
-        params(text, Span::new(0, text.len()))
-            .map(|p| {
-                (p.name.of(text).to_vec(), p.value.map(|v| v.of(text).to_vec()), p.span.of(text).to_vec())
-            })
-            .collect()
+    /// Name, value and whole of each parameter.
+    fn texts(text: &str) -> Vec<(&str, Option<&str>, &str)> {
+        let of = |span: Span| &text[span.start..span.end];
+        let all = params(text.as_bytes(), Span::new(0, text.len()));
+        all.map(|p| (of(p.name), p.value.map(of), of(p.span))).collect()
     }
 
     #[test]
     fn names_values_and_spans_are_found() {
-        assert_eq!(
-            texts(b";lr; tag = a1 ;;x=\"a;b\" ;"),
-            vec![
-                (b"lr".to_vec(), None, b";lr".to_vec()),
-                (b"tag".to_vec(), Some(b"a1".to_vec()), b"; tag = a1".to_vec()),
-                (b"x".to_vec(), Some(b"\"a;b\"".to_vec()), b";x=\"a;b\"".to_vec()),
-            ]
-        );
+        let expected =
+            [("lr", None, ";lr"), ("tag", Some("a1"), "; tag = a1"), ("x", Some("\"a;b\""), ";x=\"a;b\"")];
+        assert_eq!(texts(";lr; tag = a1 ;;x=\"a;b\" ;"), expected);
     }
 
     #[test]
     fn a_value_may_be_empty_or_absent() {
-        assert_eq!(texts(b";rport="), vec![(b"rport".to_vec(), Some(vec![]), b";rport=".to_vec())]);
-        assert_eq!(texts(b";=x"), vec![]);
-        assert_eq!(texts(b""), vec![]);
+        assert_eq!(texts(";rport="), [("rport", Some(""), ";rport=")]);
+        assert!(texts(";=x").is_empty() && texts("").is_empty());
     }
 }
