@@ -1,1 +1,20 @@
-//! The load generator of Portolan.
+//! The load generator of Portolan: NATed terminals and a softswitch on real sockets.
+//!
+//! The endpoints are those of the simulator (`portolan_shards::sim`); this crate gives them sockets, a clock, a plan and
+//! a report. The load is open-loop: calls and packets leave when the plan says, whatever came of the ones before.
+//! One thread does it all, and the report says when that thread itself was the limit.
+#![forbid(unsafe_code)]
+
+mod engine;
+mod findings;
+mod pace;
+pub mod plan;
+pub mod report;
+mod sockets;
+mod tally;
+mod terminals;
+mod timers;
+
+pub use engine::{Phase, Progress, run};
+pub use plan::{Direction, Mix, NatChoice, Plan};
+pub use report::Report;
