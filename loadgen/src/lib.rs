@@ -5,11 +5,13 @@
 //! One thread does it all, and the report says when that thread itself was the limit.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 mod engine;
 mod findings;
 mod pace;
 pub mod plan;
 pub mod report;
+pub mod search;
 mod sockets;
 mod tally;
 mod terminals;

@@ -1,2 +1,7 @@
 //! The `loadgen` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portolan_loadgen::cli::main()
+}
