@@ -60,6 +60,10 @@ fn each_mistake_gets_its_own_answer() {
         (INVITE.replace("Content-Length: 115", "Content-Length: 4294967328"), "SIP/2.0 400 Bad Request"),
         (INVITE.replace("CSeq: 1 INVITE", "CSeq: 1 BYE"), "SIP/2.0 400 Bad Request"),
         (INVITE.replace("c=IN IP4 192.168.1.10\r\n", "").replace("115", "92"), "SIP/2.0 400 Bad Request"),
+        (
+            INVITE.replace("Content-Type:", "Content-Encoding: gzip\r\nContent-Type:"),
+            "SIP/2.0 415 Unsupported Media Type",
+        ),
         (INVITE.replace("INVITE", "CANCEL"), "SIP/2.0 481 Call/Transaction Does Not Exist"),
     ];
     for (text, expected) in cases {

@@ -306,3 +306,17 @@ fn a_tcp_stream_is_refused_by_port_zero_and_ice_is_stripped() {
     assert!(text.contains("a=x-unknown:1\r\n"), "{text}");
     assert!(!text.contains("192.168."), "{text}");
 }
+
+#[test]
+fn a_description_among_other_parts_is_rewritten_and_the_parts_stay() {
+    let sdp = sdp("192.168.1.10", 5004, "").replace('\n', "\r\n");
+    let body = format!(
+        "--edge\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--edge\r\nContent-Type: application/isup\r\n\r\n\u{1}\u{2}\r\n--edge--\r\n"
+    );
+    let text = invite("").replace("application/sdp", "multipart/mixed;boundary=edge").replace('\n', "\r\n");
+    let text = text.replace("Content-Length: 0", &format!("Content-Length: {}", body.len())) + &body;
+    let mut world = World::new(mapping(1));
+    let up = world.terminal_sends(NAT, &text).remove(0).text();
+    assert!(up.contains("c=IN IP4 10.0.0.10\r\n") && !up.contains("192.168."), "{up}");
+    assert!(up.contains("application/isup\r\n\r\n\u{1}\u{2}\r\n--edge--\r\n"), "{up}");
+}

@@ -8,14 +8,33 @@ use crate::signaling::Cx;
 use crate::signaling::sdp::{self, Described};
 use crate::table::Key;
 use crate::types::Side;
+use crate::wire::Span;
 use crate::wire::sip::{Message, Name};
+use crate::wire::splice::Splice;
 use std::net::IpAddr;
 
-/// Does this message carry a session description?
+/// Does this message carry a session description, alone or among other parts (RFC 5621)?
 pub(super) fn has_sdp(message: &Message<'_>) -> bool {
-    let kind = message.value(Name::ContentType).unwrap_or_default();
-    let kind = kind.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii();
-    !message.body().is_empty() && kind.eq_ignore_ascii_case(b"application/sdp")
+    !message.sdp_parts().is_empty()
+}
+
+/// A body that we cannot look into may carry an address that must not pass.
+pub(super) fn is_encoded(message: &Message<'_>) -> bool {
+    let encoding = message.value(Name::ContentEncoding);
+    !message.body().is_empty() && encoding.is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"))
+}
+
+/// The body with each of its descriptions rewritten; boundaries and other parts stay.
+fn rewritten(
+    message: &Message<'_>,
+    mut with: impl FnMut(&[u8]) -> Result<Vec<u8>, Fault>,
+) -> Result<Vec<u8>, Fault> {
+    let start = message.body_span().start;
+    let mut splice = Splice::new(message.body());
+    for part in message.sdp_parts() {
+        splice.replace(Span::new(part.start - start, part.end - start), with(part.of(message.bytes()))?);
+    }
+    Ok(splice.finish())
 }
 
 impl Sip {
@@ -73,7 +92,7 @@ pub(super) fn outside_dialog(message: &Message<'_>, ours: IpAddr) -> Result<Opti
     if !has_sdp(message) {
         return Ok(None);
     }
-    sdp::conceal(message.body(), ours).map(Some)
+    rewritten(message, |part| sdp::conceal(part, ours)).map(Some)
 }
 
 fn describe(
@@ -84,8 +103,9 @@ fn describe(
     role: Role,
 ) -> Result<Vec<u8>, Fault> {
     let ours = dialog.leg(side.other()).realm.advertised;
-    let Some(session) = dialog.session else { return sdp::conceal(message.body(), ours) };
-    let body = sdp::anchor(cx, Described { session, side, role, ours }, message.body())?;
+    let Some(session) = dialog.session else { return rewritten(message, |part| sdp::conceal(part, ours)) };
+    let described = Described { session, side, role, ours };
+    let body = rewritten(message, |part| sdp::anchor(cx, described, part))?;
     dialog.offered = (role == Role::Offer).then_some(side);
     Ok(body)
 }

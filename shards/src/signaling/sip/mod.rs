@@ -23,7 +23,7 @@ use crate::session::Sessions;
 use crate::table::Key;
 use crate::timer::Timers;
 use crate::types::{Flow, Instant, Proto, ShardId, Side};
-use crate::wire::sip::{Message, Name, is_ping, parse_for_reply};
+use crate::wire::sip::{Message, Name, UNSUPPORTED_VERSION, is_ping, parse_for_reply};
 use binding::Bindings;
 use dialog::{Dialogs, State};
 use reply::Reply;
@@ -132,7 +132,7 @@ impl Adapter for Sip {
 fn malformed(cx: &mut Cx<'_>, input: &Input<'_>, fault: Fault) {
     cx.dropped(DropReason::Malformed);
     let Some(request) = parse_for_reply(input.bytes) else { return };
-    let version = fault == Fault::Malformed("unsupported SIP version");
+    let version = fault == Fault::Malformed(UNSUPPORTED_VERSION);
     let reply = if version { Reply::VERSION } else { Reply::BAD_REQUEST };
     let why = format!("Warning: 399 portolan \"{fault}\"\r\n");
     respond(cx, &request, input.flow, reply, &why);

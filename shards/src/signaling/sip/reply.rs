@@ -22,6 +22,7 @@ replies! {
     BAD_REQUEST = 400 "Bad Request";
     FORBIDDEN = 403 "Forbidden";
     NOT_FOUND = 404 "Not Found";
+    UNSUPPORTED_MEDIA = 415 "Unsupported Media Type";
     UNSUPPORTED_SCHEME = 416 "Unsupported URI Scheme";
     BAD_EXTENSION = 420 "Bad Extension";
     NO_TRANSACTION = 481 "Call/Transaction Does Not Exist";

@@ -269,6 +269,7 @@ impl Sip {
 fn explanation(message: &Message<'_>, reply: Reply) -> String {
     match reply {
         Reply::UNAVAILABLE => "Retry-After: 10\r\n".to_owned(),
+        Reply::UNSUPPORTED_MEDIA => "Accept-Encoding: identity\r\n".to_owned(),
         Reply::BAD_EXTENSION => {
             let asked = message.value(Name::ProxyRequire).unwrap_or_default();
             format!("Unsupported: {}\r\n", String::from_utf8_lossy(asked).replace(['\r', '\n'], " "))
@@ -284,6 +285,9 @@ fn check(message: &Message<'_>) -> Result<(), Reply> {
     }
     if message.first(Name::ProxyRequire).is_some() {
         return Err(Reply::BAD_EXTENSION);
+    }
+    if body::is_encoded(message) {
+        return Err(Reply::UNSUPPORTED_MEDIA);
     }
     let span = message.request_uri().ok_or(Reply::BAD_REQUEST)?;
     let scheme = span.of(message.bytes()).split(|octet| *octet == b':').next().unwrap_or_default();

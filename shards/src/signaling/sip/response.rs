@@ -64,6 +64,7 @@ impl Sip {
         let (dialog, offered, server) = (transaction.dialog(), transaction.offered, transaction.server);
         let listed = self.learn_registration(cx, message, key, status);
         let body = match dialog {
+            _ if body::is_encoded(message) => Err(Fault::PeerMisbehaved("encoded body")),
             Some(dialog) if status < 300 => self.response_body(cx, message, dialog, side, offered),
             _ => body::outside_dialog(message, ours(cx, &server).ip()),
         };
