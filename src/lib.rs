@@ -3,7 +3,9 @@
 pub mod admin;
 pub mod cli;
 pub mod control;
+pub mod dispatch;
 pub mod io;
 pub mod mapping;
 pub mod reload;
+pub mod runtime;
 pub mod summary;

@@ -1,4 +1,5 @@
 //! The datagram ring with real sockets on loopback.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use portolan::io::bell::Bell;

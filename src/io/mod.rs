@@ -7,5 +7,6 @@ pub mod bell;
 pub mod clock;
 pub mod datagrams;
 pub mod limits;
+pub mod parking;
 pub mod ring;
 pub mod socket;

@@ -63,7 +63,7 @@ enum Chore {
 }
 
 impl Ring {
-    /// A ring without sockets. `bell` ends its waits.
+    /// A ring without sockets. `bell` ends its waits, and is where its alarm goes.
     ///
     /// # Errors
     /// The kernel refuses: io_uring is disabled, RLIMIT_NOFILE is below `sizes.sockets`, no memory.
@@ -73,15 +73,8 @@ impl Ring {
         Ok(Self { queue, slots, batch: Vec::new(), chores: vec![Chore::Bell] })
     }
 
-    /// Signals `event` from now on whenever something arrives while [`Ring::alert`] is on.
-    ///
-    /// # Errors
-    /// Those of IORING_REGISTER_EVENTFD.
-    pub fn set_alarm(&mut self, event: impl AsFd) -> io::Result<()> {
-        self.queue.set_alarm(event.as_fd())
-    }
-
-    /// Turns the alarm on or off. After turning it on, ask [`Ring::is_quiet`] before going to sleep.
+    /// Turns the alarm on or off: whatever arrives then ends the sleep at the bell ([`Bell::sleeping`]). After turning
+    /// it on, ask [`Ring::is_quiet`] before going to sleep. It is off at first.
     pub fn alert(&mut self, on: bool) {
         self.queue.alert(on);
     }

@@ -12,7 +12,7 @@ use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -80,13 +80,16 @@ impl Queue {
             .setup_taskrun_flag()
             .build(SUBMISSIONS)?;
         ring.submitter().register_files_sparse(sizes.sockets)?;
+        ring.submitter().register_eventfd(bell.sleeping().as_raw_fd())?;
         let media = Pool::register(&ring, 0, sizes.media_buffers, MEDIA_PAYLOAD)?;
         let signaling = Pool::register(&ring, 1, sizes.signaling_buffers, SIGNALING_PAYLOAD)?;
         // SAFETY: a message header of zeros is valid: null pointers with zero lengths.
         let mut shape: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         shape.msg_namelen = NAME as u32;
         let (lent, parcels) = (Vec::new(), Vec::with_capacity(SUBMISSIONS as usize));
-        Ok(Self { ring, media, signaling, shape, lent, parcels, bell, rings: Box::default() })
+        let mut queue = Self { ring, media, signaling, shape, lent, parcels, bell, rings: Box::default() };
+        queue.alert(false);
+        Ok(queue)
     }
 
     pub(super) const fn pool(&self, kind: Kind) -> &Pool {
@@ -145,7 +148,7 @@ impl Queue {
     /// Queues a read of the bell's event file.
     pub(super) fn read_bell(&mut self) -> bool {
         let entry =
-            opcode::Read::new(Fd(self.bell.as_fd().as_raw_fd()), self.rings.as_ptr().cast(), 8).build();
+            opcode::Read::new(Fd(self.bell.working().as_raw_fd()), self.rings.as_ptr().cast(), 8).build();
         self.push(entry, Tag::BELL)
     }
 
@@ -256,10 +259,6 @@ impl Queue {
             buffer: cqueue::buffer_select(entry.flags()),
             last: !cqueue::more(entry.flags()),
         }));
-    }
-
-    pub(super) fn set_alarm(&self, event: BorrowedFd<'_>) -> io::Result<()> {
-        self.ring.submitter().register_eventfd(event.as_raw_fd())
     }
 
     pub(super) fn alert(&mut self, on: bool) {

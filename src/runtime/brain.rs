@@ -1,0 +1,50 @@
+//! What a runtime drives.
+
+use portolan_shards::io::{Crossing, DropReason, Input, Output, Verdict};
+use portolan_shards::realm::Mapping;
+use portolan_shards::stats::Stats;
+use portolan_shards::types::{Instant, MediaPort, Proto, ShardId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One shard's decisions, without a socket or a clock. Portolan's own is `portolan_shards::shard::Shard`; tests of the
+/// runtime put a simpler one in its place.
+///
+/// The runtime drains [`Brain::poll_output`] to the end after every call but [`Brain::handle_media`].
+pub trait Brain: Sized + 'static {
+    /// A shard that has queued what it wants opened.
+    fn new(id: ShardId, mapping: Arc<Mapping>, seed: [u8; 32], now: Instant) -> Self;
+
+    /// Takes one signaling message.
+    fn handle_message(&mut self, now: Instant, proto: Proto, input: Input<'_>);
+
+    /// Takes what another shard sent.
+    fn handle_crossing(&mut self, now: Instant, crossing: Crossing);
+
+    /// Decides about one media packet; may change its octets.
+    fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict;
+
+    /// Learns whether a port that it wanted open is open.
+    fn port_opened(&mut self, port: MediaPort, ok: bool);
+
+    /// Counts a drop that happened outside of it.
+    fn dropped(&mut self, reason: DropReason);
+
+    /// Does what is due by now.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// When it next has something to do by itself.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// The next thing that the world must do.
+    fn poll_output(&mut self) -> Option<Output>;
+
+    /// Goes on with a new generation of the configuration.
+    fn reload(&mut self, now: Instant, mapping: Arc<Mapping>);
+
+    /// Refuses new calls from now on and finishes the running ones.
+    fn drain(&mut self, now: Instant);
+
+    /// What it has done so far.
+    fn stats(&self) -> Stats;
+}

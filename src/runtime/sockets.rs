@@ -1,0 +1,136 @@
+//! Which socket belongs to what: arrays on the media path, a map for the few signaling sockets.
+
+use crate::io::datagrams::{Datagrams, Kind, Slot};
+use portolan_shards::io::Listener;
+use portolan_shards::realm::Mapping;
+use portolan_shards::types::{MediaPort, ShardId};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Media of this port.
+    Media(MediaPort),
+    /// Signaling of this listener.
+    Signaling(Listener),
+}
+
+/// The open sockets of one shard.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    shard: ShardId,
+    /// By realm number.
+    realms: Vec<Option<Ports>>,
+    /// By slot index.
+    places: Vec<Option<Place>>,
+    listeners: HashMap<SocketAddr, Slot>,
+}
+
+/// The shard's slice of a realm's media ports.
+#[derive(Debug)]
+struct Ports {
+    address: IpAddr,
+    first: u16,
+    slots: Vec<Option<Slot>>,
+}
+
+impl Sockets {
+    /// Nothing is open.
+    pub(super) fn new(shard: ShardId) -> Self {
+        Self { shard, realms: Vec::new(), places: Vec::new(), listeners: HashMap::new() }
+    }
+
+    /// Makes room for the realms of a new generation. Those that went stay: sessions may still use them.
+    pub(super) fn learn(&mut self, mapping: &Mapping) {
+        for realm in &mapping.realms {
+            let number = usize::from(realm.id.0);
+            if self.realms.len() <= number {
+                self.realms.resize_with(number + 1, || None);
+            }
+            let slice = realm.media.slice(mapping.shards, self.shard);
+            self.realms[number].get_or_insert_with(|| Ports {
+                address: realm.address,
+                first: slice.first,
+                slots: vec![None; slice.len()],
+            });
+        }
+    }
+
+    /// What the socket of an arrival is for.
+    pub(super) fn place(&self, slot: Slot) -> Option<Place> {
+        *self.places.get(slot.index())?
+    }
+
+    /// The socket of a media port.
+    pub(super) fn media(&self, port: MediaPort) -> Option<Slot> {
+        let ports = self.realms.get(usize::from(port.realm.0))?.as_ref()?;
+        *ports.slots.get(usize::from(port.port.checked_sub(ports.first)?))?
+    }
+
+    /// The socket that listens on a signaling address.
+    pub(super) fn signaling(&self, local: SocketAddr) -> Option<Slot> {
+        self.listeners.get(&local).copied()
+    }
+
+    /// Opens a media port; fine when it is open already.
+    ///
+    /// # Errors
+    /// The port is not of this shard's slice, or those of [`Datagrams::open`].
+    pub(super) fn open_media(&mut self, ring: &mut impl Datagrams, port: MediaPort) -> io::Result<()> {
+        let entry = self.entry(port).ok_or(io::ErrorKind::InvalidInput)?;
+        if entry.1.is_none() {
+            let slot = ring.open(SocketAddr::new(entry.0, port.port), Kind::Media)?;
+            *entry.1 = Some(slot);
+            self.put(slot, Place::Media(port));
+        }
+        Ok(())
+    }
+
+    /// Closes a media port.
+    pub(super) fn close_media(&mut self, ring: &mut impl Datagrams, port: MediaPort) {
+        if let Some(slot) = self.entry(port).and_then(|(_, slot)| slot.take()) {
+            self.close(ring, slot);
+        }
+    }
+
+    /// Starts to listen; fine when the address is open already.
+    ///
+    /// # Errors
+    /// Those of [`Datagrams::open`].
+    pub(super) fn listen(&mut self, ring: &mut impl Datagrams, listener: Listener) -> io::Result<()> {
+        if self.listeners.contains_key(&listener.address) {
+            return Ok(());
+        }
+        let slot = ring.open(listener.address, Kind::Signaling { shared: listener.shared })?;
+        self.listeners.insert(listener.address, slot);
+        self.put(slot, Place::Signaling(listener));
+        Ok(())
+    }
+
+    /// Stops listening.
+    pub(super) fn unlisten(&mut self, ring: &mut impl Datagrams, listener: Listener) {
+        if let Some(slot) = self.listeners.remove(&listener.address) {
+            self.close(ring, slot);
+        }
+    }
+
+    fn entry(&mut self, port: MediaPort) -> Option<(IpAddr, &mut Option<Slot>)> {
+        let ports = self.realms.get_mut(usize::from(port.realm.0))?.as_mut()?;
+        let slot = ports.slots.get_mut(usize::from(port.port.checked_sub(ports.first)?))?;
+        Some((ports.address, slot))
+    }
+
+    fn put(&mut self, slot: Slot, place: Place) {
+        if self.places.len() <= slot.index() {
+            self.places.resize(slot.index() + 1, None);
+        }
+        self.places[slot.index()] = Some(place);
+    }
+
+    fn close(&mut self, ring: &mut impl Datagrams, slot: Slot) {
+        ring.close(slot);
+        self.places[slot.index()] = None;
+    }
+}

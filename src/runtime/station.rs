@@ -1,0 +1,173 @@
+//! A brain at work: what arrives goes in, what it wants is done.
+
+use super::brain::Brain;
+use super::sockets::{Place, Sockets};
+use crate::dispatch::Mesh;
+use crate::io::clock::Clock;
+use crate::io::datagrams::{Arrival, Datagrams, Forward, Loss, Sink};
+use bytes::Bytes;
+use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
+use portolan_shards::realm::Mapping;
+use portolan_shards::types::{Flow, Instant, MediaPort, Proto, ShardId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Crossings that one round takes, so that a busy mesh does not delay media.
+const CROSSINGS_PER_ROUND: usize = 256;
+
+/// A brain, its sockets' names and its end of the mesh. The sockets themselves are passed in.
+pub(super) struct Station<B> {
+    id: ShardId,
+    brain: B,
+    sockets: Sockets,
+    mesh: Mesh,
+    clock: Clock,
+    /// The time of this round: reading the clock once a round is precise enough.
+    now: Instant,
+    /// Listeners that could not be opened.
+    failures: Vec<(Listener, std::io::Error)>,
+}
+
+impl<B: Brain> Station<B> {
+    pub(super) fn new(id: ShardId, mapping: Arc<Mapping>, seed: [u8; 32], clock: Clock, mesh: Mesh) -> Self {
+        let mut sockets = Sockets::new(id);
+        sockets.learn(&mapping);
+        let now = clock.now();
+        let brain = B::new(id, mapping, seed, now);
+        Self { id, brain, sockets, mesh, clock, now, failures: Vec::new() }
+    }
+
+    pub(super) const fn brain(&self) -> &B {
+        &self.brain
+    }
+
+    /// When the clock was last read.
+    pub(super) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Reads the clock.
+    pub(super) fn tick(&mut self) -> Instant {
+        self.now = self.clock.now();
+        self.now
+    }
+
+    /// Listeners that could not be opened since the last call.
+    pub(super) fn take_failures(&mut self) -> Vec<(Listener, std::io::Error)> {
+        std::mem::take(&mut self.failures)
+    }
+
+    /// Does what is due.
+    pub(super) fn expire(&mut self, ring: &mut impl Datagrams) {
+        if self.brain.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.brain.handle_timeout(self.now);
+            self.drain_outputs(ring);
+        }
+    }
+
+    /// Takes crossings out of the mesh; false when some may be left.
+    pub(super) fn receive_crossings(&mut self, ring: &mut impl Datagrams) -> bool {
+        for _ in 0..CROSSINGS_PER_ROUND {
+            let Some(crossing) = self.mesh.receive() else { return true };
+            self.brain.handle_crossing(self.now, crossing);
+            self.drain_outputs(ring);
+        }
+        false
+    }
+
+    pub(super) fn reload(&mut self, ring: &mut impl Datagrams, mapping: Arc<Mapping>) {
+        self.sockets.learn(&mapping);
+        self.brain.reload(self.now, mapping);
+        self.drain_outputs(ring);
+    }
+
+    pub(super) fn drain(&mut self, ring: &mut impl Datagrams) {
+        self.brain.drain(self.now);
+        self.drain_outputs(ring);
+    }
+
+    /// Does all that the brain wants, in order, to the end.
+    pub(super) fn drain_outputs(&mut self, ring: &mut impl Datagrams) {
+        while let Some(output) = self.brain.poll_output() {
+            self.perform(ring, output);
+        }
+    }
+
+    fn perform(&mut self, ring: &mut impl Datagrams, output: Output) {
+        match output {
+            Output::Transmit { flow, bytes } => self.transmit(ring, flow, bytes),
+            Output::OpenPort(port) => self.open_port(ring, port),
+            Output::ClosePort(port) => self.sockets.close_media(ring, port),
+            Output::Listen(listener) => self.listen(ring, listener),
+            Output::Unlisten(listener) => self.sockets.unlisten(ring, listener),
+            Output::Cross { to, crossing } => self.cross(to, crossing),
+        }
+    }
+
+    fn transmit(&mut self, ring: &mut impl Datagrams, flow: Flow, bytes: Bytes) {
+        let sent = self.sockets.signaling(flow.local).map(|slot| ring.send(slot, flow.remote, bytes));
+        if !matches!(sent, Some(Ok(()))) {
+            self.brain.dropped(DropReason::SendFailed);
+        }
+    }
+
+    fn open_port(&mut self, ring: &mut impl Datagrams, port: MediaPort) {
+        let opened = self.sockets.open_media(ring, port);
+        if let Err(error) = &opened {
+            tracing::warn!(shard = self.id.0, realm = port.realm.0, port = port.port, %error, "cannot open a media port");
+        }
+        self.brain.port_opened(port, opened.is_ok());
+    }
+
+    fn listen(&mut self, ring: &mut impl Datagrams, listener: Listener) {
+        if let Err(error) = self.sockets.listen(ring, listener) {
+            tracing::error!(shard = self.id.0, address = %listener.address, %error, "cannot listen");
+            self.failures.push((listener, error));
+        }
+    }
+
+    fn cross(&mut self, to: ShardId, crossing: Crossing) {
+        if self.mesh.send(to, crossing).is_err() {
+            self.brain.dropped(DropReason::MeshFull);
+        }
+    }
+
+    fn media(&mut self, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Option<Forward> {
+        match self.brain.handle_media(self.now, at, from, packet) {
+            Verdict::Forward { out, to } => {
+                let slot = self.sockets.media(out);
+                if slot.is_none() {
+                    self.brain.dropped(DropReason::SendFailed);
+                }
+                slot.map(|slot| Forward { slot, to })
+            }
+            Verdict::Drop(_) => None,
+        }
+    }
+
+    fn message(&mut self, ring: &mut impl Datagrams, listener: Listener, from: SocketAddr, bytes: &[u8]) {
+        let Listener { realm, transport, address: local, .. } = listener;
+        let flow = Flow { realm, transport, local, remote: from };
+        self.brain.handle_message(self.now, Proto::Sip, Input { flow, bytes });
+        self.drain_outputs(ring);
+    }
+}
+
+impl<B: Brain, D: Datagrams> Sink<D> for Station<B> {
+    fn arrived(&mut self, ring: &mut D, arrival: Arrival<'_>) -> Option<Forward> {
+        match self.sockets.place(arrival.slot)? {
+            Place::Media(port) => self.media(port, arrival.from, arrival.payload),
+            Place::Signaling(listener) => {
+                self.message(ring, listener, arrival.from, arrival.payload);
+                None
+            }
+        }
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        self.brain.dropped(match loss {
+            Loss::Oversize => DropReason::Oversize,
+            Loss::Send(_) => DropReason::SendFailed,
+        });
+    }
+}

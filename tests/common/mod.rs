@@ -1,0 +1,196 @@
+//! A brain that echoes, for tests of the runtime, and a client to talk to it.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use bytes::Bytes;
+use portolan::runtime::{Brain, Options, Runtime};
+use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
+use portolan_shards::limits::{Limits, MESH_DEPTH};
+use portolan_shards::realm::{Keepalive, KeepaliveMethod, Mapping, PortRange, Realm};
+use portolan_shards::stats::Stats;
+use portolan_shards::types::{Flow, Instant, MediaPort, Proto, RealmId, ShardId, Side, Transport};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Media ports that every shard opens.
+pub const OPEN_PORTS: u16 = 8;
+
+/// Does what the first word of a message says: `echo`, `who`, `cross N`, `flood N`, `later MS`, `bad`, `panic`.
+/// Media goes back to its sender from the next port.
+pub struct Echo {
+    id: ShardId,
+    outputs: VecDeque<Output>,
+    later: Option<(Instant, Flow)>,
+    listeners: Vec<Listener>,
+    stats: Stats,
+}
+
+impl Echo {
+    fn listeners(id: ShardId, mapping: &Mapping) -> Vec<Listener> {
+        let mut listeners = Vec::new();
+        for realm in &mapping.realms {
+            let listener = |port, shared| Listener {
+                realm: realm.id,
+                transport: Transport::Udp,
+                address: SocketAddr::new(realm.address, port),
+                shared,
+            };
+            listeners.extend(realm.sip.iter().map(|&(_, port)| listener(port, true)));
+            listeners.extend(realm.home(id).map(|home| listener(home.port(), false)));
+        }
+        listeners
+    }
+
+    fn say(&mut self, flow: Flow, text: impl Into<Bytes>) {
+        self.outputs.push_back(Output::Transmit { flow, bytes: text.into() });
+    }
+
+    fn cross(&mut self, to: u16, flow: Flow, bytes: &[u8]) {
+        let bytes = Bytes::copy_from_slice(bytes);
+        let crossing = Crossing::Message { proto: Proto::Sip, flow, bytes, target: None };
+        self.outputs.push_back(Output::Cross { to: ShardId(to), crossing });
+    }
+}
+
+impl Brain for Echo {
+    fn new(id: ShardId, mapping: Arc<Mapping>, _: [u8; 32], _: Instant) -> Self {
+        let listeners = Self::listeners(id, &mapping);
+        let mut outputs: VecDeque<_> = listeners.iter().copied().map(Output::Listen).collect();
+        for realm in &mapping.realms {
+            let first = realm.media.slice(mapping.shards, id).first;
+            let ports = (first..first + OPEN_PORTS).map(|port| MediaPort { realm: realm.id, port });
+            outputs.extend(ports.map(Output::OpenPort));
+        }
+        Self { id, outputs, later: None, listeners, stats: Stats::default() }
+    }
+
+    fn handle_message(&mut self, now: Instant, _: Proto, input: Input<'_>) {
+        let text = std::str::from_utf8(input.bytes).unwrap_or_default();
+        let (word, rest) = text.split_once(' ').unwrap_or((text, "0"));
+        let number = rest.parse().unwrap_or(0);
+        match word {
+            "who" => self.say(input.flow, self.id.0.to_string()),
+            "cross" => self.cross(number, input.flow, b"crossed"),
+            "flood" => (0..MESH_DEPTH + 1000).for_each(|_| self.cross(number, input.flow, b"flood")),
+            "later" => self.later = Some((now + Duration::from_millis(number.into()), input.flow)),
+            "bad" => self.say(Flow { local: ([192, 0, 2, 1], 1).into(), ..input.flow }, "nowhere"),
+            "panic" => panic!("asked to"),
+            _ => self.say(input.flow, Bytes::copy_from_slice(input.bytes)),
+        }
+    }
+
+    fn handle_crossing(&mut self, _: Instant, crossing: Crossing) {
+        if let Crossing::Message { flow, bytes, .. } = crossing {
+            self.stats.crossings_signaling += 1;
+            if &bytes[..] == b"crossed" {
+                let local = self.listeners.iter().rfind(|listener| !listener.shared).unwrap().address;
+                self.say(Flow { local, ..flow }, self.id.0.to_string());
+            }
+        }
+    }
+
+    fn handle_media(&mut self, _: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict {
+        self.stats.rtp_packets += 1;
+        self.stats.rtp_octets += packet.len() as u64;
+        Verdict::Forward { out: MediaPort { port: at.port ^ 1, ..at }, to: from }
+    }
+
+    fn port_opened(&mut self, _: MediaPort, ok: bool) {
+        self.stats.ports += u64::from(ok);
+        self.stats.port_failures += u64::from(!ok);
+    }
+
+    fn dropped(&mut self, reason: DropReason) {
+        self.stats.drop(reason);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if let Some((due, flow)) = self.later.take() {
+            assert!(due <= now, "a timer that fires early");
+            self.say(flow, "now");
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.later.map(|(due, _)| due)
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn reload(&mut self, _: Instant, mapping: Arc<Mapping>) {
+        let wanted = Self::listeners(self.id, &mapping);
+        let gone = self.listeners.iter().filter(|old| !wanted.contains(old)).copied().map(Output::Unlisten);
+        self.outputs.extend(gone);
+        let new = wanted.iter().filter(|new| !self.listeners.contains(new)).copied().map(Output::Listen);
+        self.outputs.extend(new);
+        self.listeners = wanted;
+    }
+
+    fn drain(&mut self, _: Instant) {
+        self.stats.refused[2] += 1;
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats
+    }
+}
+
+/// One core realm at `ip`: shared port 5060, per-shard ports from 6000, media 20000 to 20999.
+pub fn mapping(ip: &str, shards: u16) -> Mapping {
+    let address: IpAddr = ip.parse().unwrap();
+    let realm = Realm {
+        id: RealmId(0),
+        name: "test".into(),
+        side: Side::Core,
+        address,
+        advertised: address,
+        sip: vec![(Transport::Udp, 5060)],
+        per_shard: Some(6000),
+        media: PortRange { first: 20000, last: 20999 },
+        learn_net: false,
+        keepalive: KeepaliveMethod::Off,
+    };
+    Mapping {
+        generation: 1,
+        shards,
+        secret: [0; 32],
+        realms: vec![Arc::new(realm)],
+        softswitches: Vec::new(),
+        routes: Vec::new(),
+        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3 },
+        limits: Limits::default(),
+    }
+}
+
+/// Shards that echo, on the two first cores.
+pub fn start(ip: &str, shards: u16) -> Runtime {
+    try_start(mapping(ip, shards)).unwrap()
+}
+
+/// As [`start`], with a mapping of one's own.
+pub fn try_start(mapping: Mapping) -> anyhow::Result<Runtime> {
+    Runtime::start::<Echo>(&Options { mapping: Arc::new(mapping), cores: vec![0, 1], seed: Some([7; 32]) })
+}
+
+/// A peer on loopback that gives up after five seconds.
+pub struct Client(pub UdpSocket);
+
+impl Client {
+    /// A client on a free port.
+    pub fn new(ip: &str) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Self(socket)
+    }
+
+    /// Sends and returns the answer and where it came from.
+    pub fn ask(&self, to: SocketAddr, text: &[u8]) -> (Vec<u8>, SocketAddr) {
+        self.0.send_to(text, to).unwrap();
+        let mut buffer = [0; 65_536];
+        let (len, from) = self.0.recv_from(&mut buffer).unwrap();
+        (buffer[..len].to_vec(), from)
+    }
+}

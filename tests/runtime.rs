@@ -1,0 +1,236 @@
+//! The runtime with real sockets on loopback and a brain that echoes.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Client, OPEN_PORTS, mapping, start, try_start};
+use portolan::runtime::{Runtime, ShardSnapshot};
+use portolan_shards::io::DropReason;
+use portolan_shards::types::ShardId;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Polls until `done`; panics after a bounded number of looks.
+fn eventually(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("never happened: {what}");
+}
+
+fn total(runtime: &Runtime, value: impl Fn(&ShardSnapshot) -> u64) -> u64 {
+    runtime.fresh_stats().iter().map(|shard| value(shard)).sum()
+}
+
+fn at(ip: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.parse().unwrap(), port)
+}
+
+/// Pauses that repeat themselves but look random, so that packets meet a shard at work, about to sleep, and asleep.
+fn pauses(count: usize) -> impl Iterator<Item = Duration> {
+    let next = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    let states = std::iter::successors(Some(42u64), next);
+    states.take(count).map(|state| Duration::from_micros((state >> 33) % 14_000))
+}
+
+#[test]
+fn all_shards_listen_when_start_returns_and_none_after_stop() {
+    for shards in [1, 2, 8] {
+        let ip = "127.0.50.1";
+        let runtime = start(ip, shards);
+        for shard in 0..shards {
+            let home = at(ip, 6000 + shard);
+            assert_eq!(Client::new(ip).ask(home, b"who"), (shard.to_string().into_bytes(), home));
+        }
+        let ports = u64::from(shards * OPEN_PORTS);
+        assert_eq!(total(&runtime, |shard| shard.stats.ports), ports);
+        runtime.stop().unwrap();
+        assert!(UdpSocket::bind(at(ip, 5060)).is_ok() && UdpSocket::bind(at(ip, 20000)).is_ok());
+    }
+}
+
+#[test]
+fn shared_listeners_spread_terminals_over_the_shards() {
+    let ip = "127.0.50.2";
+    let _runtime = start(ip, 2);
+    let who = |_| Client::new(ip).ask(at(ip, 5060), b"who").0;
+    let answers: std::collections::BTreeSet<_> = (0..64).map(who).collect();
+    assert_eq!(answers.len(), 2);
+}
+
+#[test]
+fn media_goes_in_by_one_port_and_out_by_another() {
+    let ip = "127.0.50.3";
+    let runtime = start(ip, 2);
+    let client = Client::new(ip);
+    for port in [20000, 20001, 20500, 20507] {
+        let (payload, from) = client.ask(at(ip, port), &[0x80; 172]);
+        assert_eq!((payload, from), (vec![0x80; 172], at(ip, port ^ 1)));
+    }
+    assert_eq!(total(&runtime, |shard| shard.stats.rtp_octets), 4 * 172);
+}
+
+#[test]
+fn no_wake_up_is_lost_by_datagrams() {
+    let ip = "127.0.50.4";
+    let _runtime = start(ip, 1);
+    let client = Client::new(ip);
+    for (round, pause) in pauses(400).enumerate() {
+        let port = if round % 2 == 0 { 5060 } else { 20000 };
+        let sent = round.to_be_bytes();
+        assert_eq!(client.ask(at(ip, port), &sent).0, sent);
+        std::thread::sleep(pause);
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_by_crossings() {
+    let ip = "127.0.50.5";
+    let _runtime = start(ip, 2);
+    let client = Client::new(ip);
+    for pause in pauses(300) {
+        assert_eq!(client.ask(at(ip, 6000), b"cross 1").0, b"1");
+        std::thread::sleep(pause);
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_by_commands() {
+    let ip = "127.0.50.6";
+    let runtime = start(ip, 1);
+    for (round, pause) in pauses(200).enumerate() {
+        runtime.drain().unwrap();
+        let fresh = &runtime.fresh_stats()[0];
+        assert_eq!(fresh.stats.refused[2], round as u64 + 1);
+        std::thread::sleep(pause);
+    }
+}
+
+#[test]
+fn timers_fire_while_idle_and_while_media_flows() {
+    let ip = "127.0.50.7";
+    let _runtime = start(ip, 1);
+    let client = Client::new(ip);
+    for delay in [0, 1, 3, 30, 200] {
+        assert_eq!(client.ask(at(ip, 6000), format!("later {delay}").as_bytes()).0, b"now");
+    }
+    let stream = Client::new(ip);
+    client.0.send_to(b"later 50", at(ip, 6000)).unwrap();
+    client.0.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 16];
+    let fired = (0..200_000).any(|_| {
+        stream.ask(at(ip, 20000), &[0x80; 172]);
+        client.0.recv_from(&mut buffer).is_ok()
+    });
+    assert!(fired && buffer.starts_with(b"now"));
+}
+
+#[test]
+fn a_full_mesh_drops_and_counts() {
+    let ip = "127.0.50.8";
+    let runtime = start(ip, 2);
+    let client = Client::new(ip);
+    client.0.send_to(b"flood 1", at(ip, 6000)).unwrap();
+    let mesh_full = |shard: &ShardSnapshot| shard.stats.dropped(DropReason::MeshFull);
+    let crossed = |shard: &ShardSnapshot| shard.stats.crossings_signaling;
+    eventually("all arrived or dropped", || {
+        total(&runtime, mesh_full) + total(&runtime, crossed)
+            == portolan_shards::limits::MESH_DEPTH as u64 + 1000
+    });
+    assert_eq!(client.ask(at(ip, 6000), b"cross 1").0, b"1");
+}
+
+#[test]
+fn sends_that_cannot_be_are_counted() {
+    let ip = "127.0.50.9";
+    let runtime = start(ip, 1);
+    let client = Client::new(ip);
+    client.0.send_to(b"bad", at(ip, 5060)).unwrap();
+    // Port 20007 is open, its partner's partner is; 20008 is not.
+    client.ask(at(ip, 20000), b"works");
+    let failed = |shard: &ShardSnapshot| shard.stats.dropped(DropReason::SendFailed);
+    eventually("counted", || total(&runtime, failed) == 1);
+}
+
+#[test]
+fn oversize_media_is_counted() {
+    let ip = "127.0.50.10";
+    let runtime = start(ip, 1);
+    Client::new(ip).0.send_to(&[0; 4000], at(ip, 20000)).unwrap();
+    let oversize = |shard: &ShardSnapshot| shard.stats.dropped(DropReason::Oversize);
+    eventually("counted", || total(&runtime, oversize) == 1);
+}
+
+#[test]
+fn an_address_in_use_fails_the_start_with_its_name() {
+    let ip = "127.0.50.11";
+    let _holder = UdpSocket::bind(at(ip, 6001)).unwrap();
+    let error = try_start(mapping(ip, 2)).err().unwrap();
+    assert!(error.to_string().contains("127.0.50.11:6001"), "{error}");
+    assert!(UdpSocket::bind(at(ip, 6000)).is_ok(), "shard 0 still listens");
+}
+
+#[test]
+fn a_media_port_in_use_is_the_brains_business() {
+    let ip = "127.0.50.12";
+    let _holder = UdpSocket::bind(at(ip, 20003)).unwrap();
+    let runtime = start(ip, 1);
+    assert_eq!(total(&runtime, |shard| shard.stats.port_failures), 1);
+    assert_eq!(Client::new(ip).ask(at(ip, 20000), b"x").0, b"x");
+}
+
+#[test]
+fn a_core_that_does_not_exist_fails_the_start() {
+    let mapping = Arc::new(mapping("127.0.50.13", 1));
+    let options = portolan::runtime::Options { mapping, cores: vec![100_000], seed: None };
+    assert!(Runtime::start::<common::Echo>(&options).is_err());
+}
+
+#[test]
+fn a_reload_opens_and_closes_listeners() {
+    let ip = "127.0.50.14";
+    let runtime = start(ip, 2);
+    let mut next = mapping(ip, 2);
+    Arc::make_mut(&mut next.realms[0]).sip[0].1 = 5070;
+    runtime.reload(&Arc::new(next)).unwrap();
+    assert_eq!(runtime.fresh_stats().len(), 2);
+    assert_eq!(Client::new(ip).ask(at(ip, 5070), b"new").0, b"new");
+    eventually("the old address is free", || UdpSocket::bind(at(ip, 5060)).is_ok());
+}
+
+#[test]
+fn a_listener_that_a_reload_cannot_open_is_counted() {
+    let ip = "127.0.50.15";
+    let _holder = UdpSocket::bind(at(ip, 5070)).unwrap();
+    let runtime = start(ip, 2);
+    let mut next = mapping(ip, 2);
+    Arc::make_mut(&mut next.realms[0]).sip.push((portolan_shards::types::Transport::Udp, 5070));
+    runtime.reload(&Arc::new(next)).unwrap();
+    assert_eq!(total(&runtime, |shard| shard.listen_failures), 2);
+    assert_eq!(Client::new(ip).ask(at(ip, 5060), b"old").0, b"old");
+}
+
+#[test]
+fn a_panic_is_reported_and_the_other_shards_go_on() {
+    let ip = "127.0.50.16";
+    let runtime = start(ip, 2);
+    assert_eq!(runtime.failed(), None);
+    Client::new(ip).0.send_to(b"panic", at(ip, 6001)).unwrap();
+    eventually("failure seen", || runtime.failed() == Some(ShardId(1)));
+    assert_eq!(Client::new(ip).ask(at(ip, 6000), b"alive").0, b"alive");
+    assert!(runtime.stop().is_err());
+}
+
+#[test]
+fn snapshots_come_by_themselves() {
+    let ip = "127.0.50.17";
+    let runtime = start(ip, 1);
+    Client::new(ip).ask(at(ip, 20000), b"x");
+    eventually("published", || runtime.stats()[0].stats.rtp_packets == 1);
+    let snapshot = &runtime.stats()[0];
+    assert!(snapshot.cpu > Duration::ZERO && snapshot.uptime > Duration::ZERO);
+}
