@@ -234,3 +234,22 @@ fn snapshots_come_by_themselves() {
     let snapshot = &runtime.stats()[0];
     assert!(snapshot.cpu > Duration::ZERO && snapshot.uptime > Duration::ZERO);
 }
+
+#[test]
+fn the_real_shard_answers_options_over_sip() {
+    let ip = "127.0.50.18";
+    let mut mapping = mapping(ip, 2);
+    Arc::make_mut(&mut mapping.realms[0]).side = portolan_shards::types::Side::Access;
+    let options = portolan::runtime::Options { mapping: Arc::new(mapping), cores: vec![], seed: None };
+    let runtime = Runtime::start::<portolan_shards::shard::Shard>(&options).unwrap();
+    let client = Client::new(ip);
+    let local = client.0.local_addr().unwrap();
+    let request = format!(
+        "OPTIONS sip:{ip} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:a@{ip}>;tag=1\r\nTo: <sip:{ip}>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    let answer = client.ask(at(ip, 5060), request.as_bytes()).0;
+    assert!(answer.starts_with(b"SIP/2.0 "), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(total(&runtime, |shard| shard.stats.requests.iter().sum()), 1);
+    runtime.stop().unwrap();
+}

@@ -2,13 +2,13 @@
 
 use portolan_shards::io::{Crossing, DropReason, Input, Output, Verdict};
 use portolan_shards::realm::Mapping;
+use portolan_shards::shard::Shard;
 use portolan_shards::stats::Stats;
 use portolan_shards::types::{Instant, MediaPort, Proto, ShardId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// One shard's decisions, without a socket or a clock. Portolan's own is `portolan_shards::shard::Shard`; tests of the
-/// runtime put a simpler one in its place.
+/// One shard's decisions, without a socket or a clock. Portolan's own is [`Shard`]; tests of the runtime put a simpler one in its place.
 ///
 /// The runtime drains [`Brain::poll_output`] to the end after every call but [`Brain::handle_media`].
 pub trait Brain: Sized + 'static {
@@ -43,8 +43,58 @@ pub trait Brain: Sized + 'static {
     fn reload(&mut self, now: Instant, mapping: Arc<Mapping>);
 
     /// Refuses new calls from now on and finishes the running ones.
-    fn drain(&mut self, now: Instant);
+    fn drain(&mut self);
 
     /// What it has done so far.
-    fn stats(&self) -> Stats;
+    fn stats(&mut self) -> Stats;
+}
+
+impl Brain for Shard {
+    fn new(id: ShardId, mapping: Arc<Mapping>, seed: [u8; 32], now: Instant) -> Self {
+        Self::new(id, mapping, seed, now)
+    }
+
+    fn handle_message(&mut self, now: Instant, proto: Proto, input: Input<'_>) {
+        self.handle_message(now, proto, input);
+    }
+
+    fn handle_crossing(&mut self, now: Instant, crossing: Crossing) {
+        self.handle_crossing(now, crossing);
+    }
+
+    fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict {
+        self.handle_media(now, at, from, packet)
+    }
+
+    fn port_opened(&mut self, port: MediaPort, ok: bool) {
+        self.port_opened(port, ok);
+    }
+
+    fn dropped(&mut self, reason: DropReason) {
+        self.dropped(reason);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.poll_output()
+    }
+
+    fn reload(&mut self, now: Instant, mapping: Arc<Mapping>) {
+        self.reload(now, mapping);
+    }
+
+    fn drain(&mut self) {
+        self.drain();
+    }
+
+    fn stats(&mut self) -> Stats {
+        self.stats()
+    }
 }

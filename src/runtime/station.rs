@@ -37,8 +37,8 @@ impl<B: Brain> Station<B> {
         Self { id, brain, sockets, mesh, clock, now, failures: Vec::new() }
     }
 
-    pub(super) const fn brain(&self) -> &B {
-        &self.brain
+    pub(super) const fn brain(&mut self) -> &mut B {
+        &mut self.brain
     }
 
     /// When the clock was last read.
@@ -82,7 +82,7 @@ impl<B: Brain> Station<B> {
     }
 
     pub(super) fn drain(&mut self, ring: &mut impl Datagrams) {
-        self.brain.drain(self.now);
+        self.brain.drain();
         self.drain_outputs(ring);
     }
 

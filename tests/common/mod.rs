@@ -129,11 +129,11 @@ impl Brain for Echo {
         self.listeners = wanted;
     }
 
-    fn drain(&mut self, _: Instant) {
+    fn drain(&mut self) {
         self.stats.refused[2] += 1;
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&mut self) -> Stats {
         self.stats
     }
 }
