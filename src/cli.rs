@@ -1,10 +1,11 @@
 //! The command line: verbs, their options, their exit codes.
 
 use crate::mapping::{self, Problem};
-use crate::summary;
+use crate::{process, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The commented configuration that `init` prints.
 const EXAMPLE: &str = include_str!("../config/portolan.ron");
@@ -28,6 +29,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run in the foreground: HUP or a changed file reloads, TERM drains and then ends, a second TERM ends now
+    Run {
+        /// The configuration; without one, an embedded mapping on loopback
+        #[arg(short = 'f', value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Seconds that TERM waits for running calls
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        drain_seconds: u32,
+    },
     /// Check a configuration: every mistake with file, line, column and a hint
     Check {
         /// The configuration
@@ -88,6 +98,9 @@ pub enum DemoNat {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match (cli.verb, cli.file) {
+        (Some(Verb::Run { file, drain_seconds }), _) => {
+            process::run(&process::Run { file, drain: Duration::from_secs(drain_seconds.into()) })
+        }
         (Some(Verb::Check { file }), _) | (None, Some(file)) => check(&file),
         (Some(Verb::Init), _) => {
             print!("{EXAMPLE}");

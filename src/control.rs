@@ -1,32 +1,32 @@
 //! What the control thread knows: the running generation, the phase, and the shards' figures.
 
 use crate::mapping::Loaded;
+use crate::runtime::{ControlError, Runtime, ShardSnapshot};
 use arc_swap::ArcSwap;
 use portolan_shards::realm::Mapping;
-use portolan_shards::stats::Stats;
-use portolan_shards::types::ShardId;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 /// The running shards, as the control thread sees them.
 pub trait Shards: Send + Sync {
     /// What each shard has done so far; read without disturbing it.
-    fn figures(&self) -> Vec<Figures>;
+    fn figures(&self) -> Vec<Arc<ShardSnapshot>>;
     /// Sessions opened from now on use this mapping.
-    fn reload(&self, mapping: Arc<Mapping>);
+    ///
+    /// # Errors
+    /// A shard is gone or does not keep up.
+    fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError>;
 }
 
-/// What one shard has done.
-#[derive(Clone, Copy, Debug)]
-pub struct Figures {
-    /// The shard.
-    pub shard: ShardId,
-    /// Its counters.
-    pub stats: Stats,
-    /// Processor time that its thread has used.
-    pub cpu: Duration,
+impl Shards for Runtime {
+    fn figures(&self) -> Vec<Arc<ShardSnapshot>> {
+        self.stats()
+    }
+
+    fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError> {
+        Self::reload(self, mapping)
+    }
 }
 
 /// Where the process stands.
@@ -59,7 +59,7 @@ pub struct Control {
     applied: AtomicU64,
     unchanged: AtomicU64,
     refused: AtomicU64,
-    shards: Box<dyn Shards>,
+    shards: OnceLock<Arc<dyn Shards>>,
 }
 
 impl fmt::Debug for Control {
@@ -69,15 +69,22 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// The control of shards that run this generation; they are still starting.
-    pub fn new(loaded: Loaded, shards: Box<dyn Shards>) -> Self {
+    /// The control of shards that are about to run this generation.
+    pub fn new(loaded: Loaded) -> Self {
         Self {
             phase: AtomicU8::new(Phase::Starting as u8),
             loaded: ArcSwap::from_pointee(loaded),
             applied: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            shards,
+            shards: OnceLock::new(),
+        }
+    }
+
+    /// The shards are listening. Only the first call counts.
+    pub fn started(&self, shards: Arc<dyn Shards>) {
+        if self.shards.set(shards).is_ok() {
+            self.enter(Phase::Ready);
         }
     }
 
@@ -100,14 +107,9 @@ impl Control {
         self.loaded.load_full()
     }
 
-    /// What each shard has done so far.
-    pub fn figures(&self) -> Vec<Figures> {
-        self.shards.figures()
-    }
-
-    /// Sessions that are open now, on all shards.
-    pub fn sessions(&self) -> u64 {
-        self.figures().iter().map(|figures| figures.stats.sessions).sum()
+    /// What each shard has done so far; nothing while they are starting.
+    pub fn figures(&self) -> Vec<Arc<ShardSnapshot>> {
+        self.shards.get().map_or_else(Vec::new, |shards| shards.figures())
     }
 
     /// How many reloads ended how.
@@ -120,11 +122,14 @@ impl Control {
     }
 
     /// Run this generation from now on.
-    pub(crate) fn apply(&self, loaded: Loaded) {
+    ///
+    /// # Errors
+    /// A shard did not get it: it is gone, or does not keep up. The others run it.
+    pub(crate) fn apply(&self, loaded: Loaded) -> Result<(), ControlError> {
         let mapping = Arc::clone(&loaded.mapping);
         self.loaded.store(Arc::new(loaded));
-        self.shards.reload(mapping);
         self.applied.fetch_add(1, Ordering::Relaxed);
+        self.shards.get().map_or(Ok(()), |shards| shards.reload(&mapping))
     }
 
     /// Count a reload that found nothing new.

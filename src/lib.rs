@@ -6,6 +6,7 @@ pub mod control;
 pub mod dispatch;
 pub mod io;
 pub mod mapping;
+pub mod process;
 pub mod reload;
 pub mod runtime;
 pub mod summary;

@@ -5,7 +5,7 @@ use crate::io::datagrams::Kind;
 use crate::io::socket::bind;
 use crate::mapping::Loader;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use portolan_shards::realm::{Mapping, Realm, Route, Softswitch};
+use portolan_shards::realm::{Keepalive, Mapping, Realm, Route, Softswitch};
 use portolan_shards::types::ShardId;
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -57,7 +57,7 @@ impl Reloader {
             Outcome::Refused(why) => {
                 self.control.count_refused();
                 let generation = self.control.loaded().mapping.generation;
-                tracing::error!(generation, "reload refused, the running configuration stays\n{why}");
+                tracing::error!("reload refused, generation {generation} stays\n{why}");
             }
         }
         outcome
@@ -83,7 +83,9 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         self.loader.accept(&loaded);
-        self.control.apply(loaded);
+        if let Err(error) = self.control.apply(loaded) {
+            tracing::error!(%error, "a shard did not take the new configuration");
+        }
         Outcome::Applied(differences)
     }
 }
@@ -100,7 +102,10 @@ pub fn differences(old: &Mapping, new: &Mapping) -> Vec<String> {
     if named_routes(old) != named_routes(new) {
         lines.push(format!("mappings changed: {} before, {} now", old.routes.len(), new.routes.len()));
     }
-    change("keepalive", &old.keepalive, &new.keepalive, &mut lines);
+    if old.keepalive != new.keepalive {
+        let told = |k: &Keepalive| format!("interval {} s, misses {}", k.interval.as_secs(), k.misses);
+        lines.push(format!("keepalive changed: {} -> {}", told(&old.keepalive), told(&new.keepalive)));
+    }
     change("limits", &old.limits, &new.limits, &mut lines);
     lines
 }

@@ -1,6 +1,7 @@
 //! The shards' counters in Prometheus's words: base units, few labels, never a Call-ID or an address.
 
-use crate::control::{Control, Figures, Phase};
+use crate::control::{Control, Phase};
+use crate::runtime::ShardSnapshot;
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
 use prometheus_client::collector::Collector;
@@ -93,7 +94,7 @@ impl Collector for Scrape {
         for family in FAMILIES {
             by_label(&mut encoder, &figures, family)?;
         }
-        cpu(&mut encoder, &figures)?;
+        threads(&mut encoder, &figures)?;
         process(&mut encoder, &self.0)
     }
 }
@@ -119,13 +120,13 @@ fn per_shard(
 
 fn by_label(
     encoder: &mut DescriptorEncoder<'_>,
-    figures: &[Figures],
+    figures: &[Arc<ShardSnapshot>],
     (name, help, label, read): (&str, &str, &str, ReadMany),
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for Figures { shard, stats, .. } in figures {
-        let shard = shard.0.to_string();
-        for (value, count) in read(stats) {
+    for snapshot in figures {
+        let shard = snapshot.shard.0.to_string();
+        for (value, count) in read(&snapshot.stats) {
             let labels = [("shard", shard.as_str()), (label, value)];
             let mut one = metric.encode_family(&labels)?;
             one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
@@ -134,16 +135,24 @@ fn by_label(
     Ok(())
 }
 
-fn cpu(encoder: &mut DescriptorEncoder<'_>, figures: &[Figures]) -> fmt::Result {
+/// What the runtime, not the shard, knows of a shard.
+fn threads(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) -> fmt::Result {
     let help = "Processor time used by the shard's thread in seconds";
-    let mut metric =
-        encoder.encode_descriptor("portolan_shard_cpu_seconds", help, None, MetricType::Counter)?;
-    for figures in figures {
-        let labels = [("shard", figures.shard.0)];
+    let mut metric = encoder.encode_descriptor("portolan_shard_cpu_seconds", help, None, MetricType::Counter)?;
+    for snapshot in figures {
+        let labels = [("shard", snapshot.shard.0)];
         let mut one = metric.encode_family(&labels)?;
-        one.encode_counter::<[(&str, &str); 0], f64, f64>(&figures.cpu.as_secs_f64(), None)?;
+        one.encode_counter::<[(&str, &str); 0], f64, f64>(&snapshot.cpu.as_secs_f64(), None)?;
     }
-    Ok(())
+    let help = "Share of one core that the shard's thread uses now, 0 to 1";
+    let mut metric = encoder.encode_descriptor("portolan_shard_busy_ratio", help, None, MetricType::Gauge)?;
+    for snapshot in figures {
+        let labels = [("shard", snapshot.shard.0)];
+        metric.encode_family(&labels)?.encode_gauge(&snapshot.busy)?;
+    }
+    let help = "Listeners of a reload that could not be opened";
+    let failures = figures.iter().map(|snapshot| (snapshot.shard.0, snapshot.listen_failures));
+    per_shard(encoder, "portolan_listen_failures", help, MetricType::Counter, failures)
 }
 
 fn process(encoder: &mut DescriptorEncoder<'_>, control: &Control) -> fmt::Result {

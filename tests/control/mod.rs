@@ -1,0 +1,38 @@
+//! A control thread's view of shards that only remember what they were told.
+
+use portolan::control::{Control, Shards};
+use portolan::mapping::Loaded;
+use portolan::runtime::{ControlError, ShardSnapshot};
+use portolan_shards::realm::Mapping;
+use portolan_shards::stats::Stats;
+use portolan_shards::types::ShardId;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Two shards with known figures.
+#[derive(Clone, Default)]
+pub(crate) struct Recorder(pub(crate) Arc<Mutex<Vec<Arc<Mapping>>>>);
+
+impl Shards for Recorder {
+    fn figures(&self) -> Vec<Arc<ShardSnapshot>> {
+        let shard = |number: u16| {
+            let stats = Stats { sessions: 3, rtp_packets: 1000 + u64::from(number), ..Stats::default() };
+            let cpu = Duration::from_millis(1500);
+            Arc::new(ShardSnapshot { shard: ShardId(number), stats, cpu, ..ShardSnapshot::default() })
+        };
+        vec![shard(0), shard(1)]
+    }
+
+    fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError> {
+        self.0.lock().expect("no test panics in here").push(Arc::clone(mapping));
+        Ok(())
+    }
+}
+
+/// A control whose shards are started, and what they were told.
+pub(crate) fn started(loaded: Loaded) -> (Arc<Control>, Recorder) {
+    let recorder = Recorder::default();
+    let control = Arc::new(Control::new(loaded));
+    control.started(Arc::new(recorder.clone()));
+    (control, recorder)
+}
