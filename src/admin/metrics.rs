@@ -30,10 +30,11 @@ type ReadMany = fn(&Stats) -> Vec<(&'static str, u64)>;
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 
-const GAUGES: [(&str, &str, Read); 4] = [
+const GAUGES: [(&str, &str, Read); 5] = [
     ("portolan_sessions", "Sessions open now", |s| s.sessions),
     ("portolan_ports_used", "Media ports held by sessions now", |s| s.ports),
     ("portolan_bindings", "Registered terminals now", |s| s.bindings),
+    ("portolan_dialogs", "SIP dialogs known now", |s| s.dialogs),
     ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),
 ];
 

@@ -6,7 +6,6 @@ mod drive;
 mod sockets;
 mod station;
 
-use crate::control::{Figures, Shards};
 use crate::dispatch::Mesh;
 use crate::io::bell::Bell;
 use crate::io::clock::Clock;
@@ -134,20 +133,6 @@ impl Runtime {
     fn command(&self, command: impl Fn() -> Command) -> Result<(), ControlError> {
         let results: Vec<_> = self.posts.iter().map(|post| post.command(command())).collect();
         results.into_iter().collect()
-    }
-}
-
-impl Shards for Arc<Runtime> {
-    fn figures(&self) -> Vec<Figures> {
-        let figures =
-            |shot: &Arc<ShardSnapshot>| Figures { shard: shot.shard, stats: shot.stats, cpu: shot.cpu };
-        self.stats().iter().map(figures).collect()
-    }
-
-    fn reload(&self, mapping: Arc<Mapping>) {
-        if let Err(error) = Runtime::reload(self, &mapping) {
-            tracing::error!(%error, "a shard has not taken the new configuration");
-        }
     }
 }
 
