@@ -67,7 +67,8 @@ fn init_logs() {
 
 fn start(run: &Run) -> anyhow::Result<()> {
     let mut loader = Loader::new(Machine::probe());
-    let loaded = load(&mut loader, run.file.as_deref()).map_err(|errors| anyhow!("bad configuration\n{errors}"))?;
+    let loaded =
+        load(&mut loader, run.file.as_deref()).map_err(|errors| anyhow!("bad configuration\n{errors}"))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -153,7 +154,8 @@ struct Ends {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        let end = Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        let end =
+            Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         Ok(Self { reload: signal(SignalKind::hangup())?, end })
     }
 }

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn loaded() -> Loaded {
-    let text = include_str!("../config/loopback.ron").replace("shards: Auto", &format!("secret: \"{SECRET}\""));
+    let text =
+        include_str!("../config/loopback.ron").replace("shards: Auto", &format!("secret: \"{SECRET}\""));
     Loader::new(Machine::with_cores(2)).parse(&text, "loopback.ron").expect("it is sound")
 }
 

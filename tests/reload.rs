@@ -112,7 +112,8 @@ fn a_mistake_keeps_the_running_generation_and_tells_its_place() {
 fn an_address_in_use_keeps_the_running_generation() {
     let mut running = Running::new();
     let taken = UdpSocket::bind("127.0.81.1:5099").expect("a free port");
-    let Outcome::Refused(why) = running.reload(&MAIN.replace("5060)], media", "5060), Udp(5099)], media")) else {
+    let Outcome::Refused(why) = running.reload(&MAIN.replace("5060)], media", "5060), Udp(5099)], media"))
+    else {
         panic!("it is taken");
     };
     assert!(why.contains("cannot listen on 127.0.81.1:5099"), "{why}");

@@ -144,8 +144,11 @@ fn hup_reloads() {
 #[test]
 fn a_changed_file_is_loaded_and_told() {
     let process = Process::start(92, &[]);
-    fs::write(process.file(), text(92).replace("sip: [Udp(5060)], media", "sip: [Udp(5060), Udp(5070)], media"))
-        .expect("written");
+    fs::write(
+        process.file(),
+        text(92).replace("sip: [Udp(5060)], media", "sip: [Udp(5060), Udp(5070)], media"),
+    )
+    .expect("written");
     process.until_metric("portolan_config_generation 2");
     assert!(process.log().contains("realm \"access\" changed: sip"), "{}", process.log());
     let terminal = UdpSocket::bind("127.0.92.4:5060").expect("free");
@@ -153,7 +156,8 @@ fn a_changed_file_is_loaded_and_told() {
     let options = "OPTIONS sip:127.0.92.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.92.4:5060;branch=z9hG4bK1;rport\r\n\
         Max-Forwards: 0\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:b@x>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
     let answers = || {
-        terminal.send_to(options.as_bytes(), "127.0.92.1:5070").is_ok() && terminal.recv(&mut [0; 4096]).is_ok()
+        terminal.send_to(options.as_bytes(), "127.0.92.1:5070").is_ok()
+            && terminal.recv(&mut [0; 4096]).is_ok()
     };
     process.until("the new listener answers", answers);
 }
@@ -192,7 +196,8 @@ fn term_waits_for_calls_and_a_second_one_does_not() {
     let mut process = Process::start(96, &["--drain-seconds", "3600"]);
     let _peers = process.call();
     process.signal("TERM");
-    process.until("it is not ready", || process.get("/ready").is_some_and(|answer| answer.contains("draining")));
+    process
+        .until("it is not ready", || process.get("/ready").is_some_and(|answer| answer.contains("draining")));
     process.until("it waits", || process.log().contains("draining; TERM again ends now"));
     assert!(process.child.try_wait().expect("it is our child").is_none());
     process.signal("TERM");

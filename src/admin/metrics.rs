@@ -139,7 +139,8 @@ fn by_label(
 /// What the runtime, not the shard, knows of a shard.
 fn threads(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) -> fmt::Result {
     let help = "Processor time used by the shard's thread in seconds";
-    let mut metric = encoder.encode_descriptor("portolan_shard_cpu_seconds", help, None, MetricType::Counter)?;
+    let mut metric =
+        encoder.encode_descriptor("portolan_shard_cpu_seconds", help, None, MetricType::Counter)?;
     for snapshot in figures {
         let labels = [("shard", snapshot.shard.0)];
         let mut one = metric.encode_family(&labels)?;
