@@ -169,7 +169,13 @@ impl World {
         let mut crossings = Vec::new();
         while let Some(output) = self.shards[n].poll_output() {
             match output {
-                Output::Transmit { flow, bytes } => self.sent.push(Sent { flow, bytes }),
+                Output::Transmit { flow, bytes } => {
+                    let own = |(shard, l): &(ShardId, Listener)| {
+                        usize::from(shard.0) == n && l.address == flow.local
+                    };
+                    assert!(self.listeners.iter().any(own), "shard {n} has no socket at {}", flow.local);
+                    self.sent.push(Sent { flow, bytes });
+                }
                 Output::OpenPort(port) => {
                     assert!(self.open.insert((n as u16, port)), "{port:?} opened twice");
                     self.shards[n].port_opened(port, true);

@@ -149,17 +149,18 @@ fn respond(cx: &mut Cx<'_>, request: &Message<'_>, flow: Flow, reply: Reply, mor
     cx.send(flow, reply.write(request, &flow, tag, more));
 }
 
-/// Where the answer to a request goes: on the access side always back to the source, because only there the NAT
-/// has a mapping; on the core side as RFC 3261 section 18.2.2 says.
+/// Where the answer to a request goes. On the access side always back to the source, from the address that it was
+/// sent to, because only there the NAT has a mapping. On the core side as RFC 3261 section 18.2.2 says, and from this
+/// shard's own address if the request came in at another shard's.
 fn answer_flow(cx: &Cx<'_>, request: &Message<'_>, flow: Flow) -> Flow {
-    let core = cx.realm(&flow).is_some_and(|realm| realm.side == Side::Core);
-    match request.top_via() {
-        Some(via) if core && via.rport.is_none() => {
-            let remote = SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(5060));
-            Flow { remote, ..flow }
-        }
-        _ => flow,
-    }
+    let Some(realm) = cx.realm(&flow).filter(|realm| realm.side == Side::Core) else { return flow };
+    let shared = realm.sip.iter().any(|&(_, port)| port == flow.local.port());
+    let local = realm.home(cx.shard).filter(|_| !shared).unwrap_or(flow.local);
+    let port = match request.top_via() {
+        Some(via) if via.rport.is_none() => via.port.unwrap_or(5060),
+        _ => flow.remote.port(),
+    };
+    Flow { local, remote: SocketAddr::new(flow.remote.ip(), port), ..flow }
 }
 
 impl Sip {
