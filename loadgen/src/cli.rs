@@ -95,9 +95,9 @@ pub struct Cli {
     /// Pin the generator to this core
     #[arg(long, value_name = "CORE")]
     pin: Option<usize>,
-    /// Draw the first call's messages
-    #[arg(long)]
-    ladder: bool,
+    /// Draw the messages of this call; without a number, of the first one
+    #[arg(long, value_name = "CALL", num_args = 0..=1, default_missing_value = "1")]
+    ladder: Option<u32>,
     /// End with one line of JSON
     #[arg(long)]
     json: bool,
@@ -222,6 +222,7 @@ impl Cli {
             mix: self.weights(),
             trunk_number: self.service.clone(),
             challenge: self.challenge.choice(),
+            ladder: self.ladder.unwrap_or(1),
             pin: self.pin,
             ..base
         }
@@ -234,7 +235,7 @@ impl Cli {
     }
 
     fn tell(&self, report: &Report) -> ExitCode {
-        if self.ladder {
+        if self.ladder.is_some() {
             println!("\n{}", report.ladder);
         }
         println!("\n{}", report.table());
