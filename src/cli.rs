@@ -1,7 +1,7 @@
 //! The command line: verbs, their options, their exit codes.
 
 use crate::mapping::{self, Problem};
-use crate::{process, summary};
+use crate::{demo, process, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +46,8 @@ enum Verb {
     },
     /// Print a commented configuration to start from
     Init,
+    /// Show it all on loopback in ten seconds: proxy, NATed terminals and softswitch in one process, no root needed
+    Demo(DemoOptions),
 }
 
 /// How `demo` runs.
@@ -55,20 +57,23 @@ pub struct DemoOptions {
     #[arg(long, value_enum, default_value_t = DemoProto::Sip)]
     pub proto: DemoProto,
     /// The NAT before the terminals
-    #[arg(long, value_enum, default_value_t = DemoNat::Port)]
+    #[arg(long, value_enum, default_value_t = DemoNat::Symmetric)]
     pub nat: DemoNat,
-    /// Shards of the proxy; default: one for each core
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub shards: Option<u16>,
-    /// Calls held at once
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    /// Shards of the proxy
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub shards: u16,
+    /// Calls in all, a quarter in each direction
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub calls: u32,
     /// Length of the demonstration
-    #[arg(long, value_name = "S", default_value_t = 10)]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(5..=3600))]
     pub seconds: u32,
-    /// Registered terminals; default: as many as the calls need
-    #[arg(long, value_name = "N")]
-    pub registrations: Option<u32>,
+    /// Registered terminals, four behind each NAT
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(8..=40_000))]
+    pub registrations: u32,
+    /// First two octets of all addresses
+    #[arg(long, value_name = "A.B", default_value = "127.0")]
+    pub network: String,
     /// Print the totals as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -106,6 +111,7 @@ pub fn main() -> ExitCode {
             print!("{EXAMPLE}");
             ExitCode::SUCCESS
         }
+        (Some(Verb::Demo(options)), _) => demo::run(&options),
         (None, None) => ExitCode::from(2),
     }
 }

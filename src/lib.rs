@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod control;
+pub mod demo;
 pub mod dispatch;
 pub mod io;
 pub mod mapping;

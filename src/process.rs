@@ -22,9 +22,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing_subscriber::EnvFilter;
 
 /// What runs when no file is given.
-const LOOPBACK: &str = include_str!("../config/loopback.ron");
+pub(crate) const LOOPBACK: &str = include_str!("../config/loopback.ron");
 /// Open files to ask for: every media port is one.
-const OPEN_FILES: u64 = 1 << 20;
+pub(crate) const OPEN_FILES: u64 = 1 << 20;
 /// A change of the files is acted upon after this much silence, so that half a save is not loaded.
 const SETTLE: Duration = Duration::from_millis(200);
 /// However busy the files are, act after this long.

@@ -1,0 +1,226 @@
+//! `portolan demo`: proxy, NATed terminals and softswitch in one process on loopback, and what came of it.
+//!
+//! The terminals and the softswitch are the load generator's: they parse with a parser of their own and check every packet,
+//! so that the proxy does not judge itself.
+
+use crate::cli::{DemoNat, DemoOptions, DemoProto};
+use crate::io::limits::raise_open_files;
+use crate::mapping::{Loaded, Loader, Machine};
+use crate::process::{LOOPBACK, OPEN_FILES};
+use crate::runtime::{Options, Runtime, ShardSnapshot};
+use anyhow::{Context, anyhow, bail};
+use portolan_loadgen::report::{Crossings, Relay};
+use portolan_loadgen::{NatChoice, Phase, Plan, Progress, Report};
+use portolan_shards::shard::Shard;
+use portolan_shards::sim::NatKind;
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long each end of a call talks.
+const TALK: Duration = Duration::from_millis(1500);
+/// Silence before BYE.
+const LINGER: Duration = Duration::from_millis(500);
+/// Registering may take this share of the time.
+const REGISTERING: Duration = Duration::from_secs(1);
+/// How long sessions may take to end after the last BYE.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two rows of the table when no terminal shows it.
+const ROW: Duration = Duration::from_secs(1);
+
+/// Run the demonstration. The exit code is a failure when anything at all went wrong.
+pub fn run(options: &DemoOptions) -> ExitCode {
+    match demonstrate(options) {
+        Ok(report) => {
+            tell(options, &report);
+            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("portolan demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate(options: &DemoOptions) -> anyhow::Result<Report> {
+    let plan = plan(options)?;
+    let loaded = loaded(options)?;
+    // SO_REUSEPORT would let two demonstrations share the proxy's addresses; nobody shares the softswitch's.
+    drop(UdpSocket::bind(plan.softswitch).with_context(|| format!("cannot listen on {}", plan.softswitch))?);
+    raise_open_files(OPEN_FILES).context("cannot raise the limit of open files")?;
+    let started = Options { mapping: Arc::clone(&loaded.mapping), cores: loaded.cores, seed: None };
+    let runtime = Runtime::start::<Shard>(&started)?;
+    introduce(options, &plan);
+    let before = Work::of(&runtime.fresh_stats());
+    let mut table = Table::new();
+    let mut report = portolan_loadgen::run(&plan, |progress| table.row(progress, &runtime.stats()))?;
+    let rest = settle(&runtime);
+    report.relay = relay(options.shards, before, &rest);
+    if let Some(shard) = runtime.failed() {
+        bail!("shard {} has failed", shard.0);
+    }
+    runtime.stop()?;
+    Ok(report)
+}
+
+fn plan(options: &DemoOptions) -> anyhow::Result<Plan> {
+    let at = |rest: &str| format!("{}.{rest}", options.network).parse::<SocketAddr>();
+    let bad = || format!("{} is not the beginning of an IPv4 address", options.network);
+    let base = Plan::loopback();
+    let length = Duration::from_secs(options.seconds.into());
+    let calling = length.saturating_sub(REGISTERING + TALK + LINGER + REGISTERING).max(REGISTERING);
+    let DemoProto::Sip = options.proto;
+    Ok(Plan {
+        access: at("1.1:5060").with_context(bad)?,
+        core: Some(at("2.1:5060").with_context(bad)?),
+        softswitch: at("3.1:5060").with_context(bad)?,
+        nat_base: format!("{}.4.1", options.network).parse().with_context(bad)?,
+        nat: NatChoice::Kind(kind(options.nat)),
+        registrations: options.registrations,
+        register_rate: f64::from(options.registrations) / REGISTERING.as_secs_f64(),
+        calls: options.calls,
+        rate: f64::from(options.calls) / calling.as_secs_f64(),
+        talk: TALK,
+        linger: LINGER,
+        ..base
+    })
+}
+
+const fn kind(nat: DemoNat) -> NatKind {
+    match nat {
+        DemoNat::Full => NatKind::FullCone,
+        DemoNat::Restricted => NatKind::Restricted,
+        DemoNat::Port => NatKind::PortRestricted,
+        DemoNat::Symmetric => NatKind::Symmetric,
+    }
+}
+
+/// The embedded loopback configuration, for as many shards as asked for; more than there are cores share them.
+fn loaded(options: &DemoOptions) -> anyhow::Result<Loaded> {
+    let machine = Machine::probe();
+    let cores = machine.cores.iter().copied().cycle().take(options.shards.into()).collect();
+    let text = LOOPBACK.replace("\"127.0.", &format!("\"{}.", options.network));
+    let loaded = Loader::new(Machine { cores, ..machine }).parse(&text, "loopback.ron (embedded)");
+    loaded.map_err(|errors| anyhow!("bad configuration\n{errors}"))
+}
+
+fn introduce(options: &DemoOptions, plan: &Plan) {
+    let (shards, nats) = (options.shards, plan.nats());
+    println!("Portolan with {shards} shards: access {}, softswitch at {}", plan.access, plan.softswitch);
+    println!(
+        "{} terminals with private addresses behind {nats} {:?} NATs; {} calls: terminal to trunk, trunk to terminal, \
+         terminal to terminal behind the same NAT and behind another\n",
+        plan.registrations, options.nat, plan.calls
+    );
+}
+
+/// The live table: its last line is redrawn on a terminal; elsewhere a line a second is printed.
+struct Table {
+    tty: bool,
+    next: Duration,
+}
+
+impl Table {
+    fn new() -> Self {
+        println!(
+            "{:>8}  what         terminals   calls answered open failed   packets  lost  sessions ports",
+            "time"
+        );
+        Self { tty: std::io::stdout().is_terminal(), next: Duration::ZERO }
+    }
+
+    fn row(&mut self, progress: &Progress, shards: &[Arc<ShardSnapshot>]) {
+        let over = progress.phase == Phase::Over;
+        if !self.tty && !over && progress.elapsed < self.next {
+            return;
+        }
+        self.next = progress.elapsed + ROW;
+        let row = row(progress, shards);
+        let mut out = std::io::stdout();
+        let (before, after) = match (self.tty, over) {
+            (true, false) => ("\r\x1b[K", ""),
+            (true, true) => ("\r\x1b[K", "\n"),
+            (false, _) => ("", "\n"),
+        };
+        // Nobody may be looking any more; the demonstration goes on.
+        let _ = write!(out, "{before}{row}{after}").and_then(|()| out.flush());
+    }
+}
+
+fn row(progress: &Progress, shards: &[Arc<ShardSnapshot>]) -> String {
+    let phase = match progress.phase {
+        Phase::Registering => "registering",
+        Phase::Calling => "calling",
+        Phase::Ending => "ending",
+        Phase::Over => "over",
+    };
+    let sessions: u64 = shards.iter().map(|shard| shard.stats.sessions).sum();
+    let ports: u64 = shards.iter().map(|shard| shard.stats.ports).sum();
+    format!(
+        "{:6.1} s  {phase:<12} {:>8} {:>7} {:>8} {:>4} {:>6} {:>9} {:>5} {sessions:>9} {ports:>5}",
+        progress.elapsed.as_secs_f64(),
+        progress.registered,
+        progress.attempted,
+        progress.answered,
+        progress.open,
+        progress.failed,
+        progress.received,
+        progress.lost
+    )
+}
+
+/// Wait until nothing is left of the calls; what is left after [`PATIENCE`] shows in the report.
+fn settle(runtime: &Runtime) -> Vec<Arc<ShardSnapshot>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let shards = runtime.fresh_stats();
+        let empty = shards.iter().all(|shard| shard.stats.sessions == 0 && shard.stats.ports == 0);
+        if empty || Instant::now() >= end {
+            return shards;
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// What the shards have done so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    cpu: Duration,
+    packets: u64,
+}
+
+impl Work {
+    fn of(shards: &[Arc<ShardSnapshot>]) -> Self {
+        let packets = shards.iter().map(|shard| shard.stats.rtp_packets + shard.stats.rtcp_packets).sum();
+        Self { cpu: shards.iter().map(|shard| shard.cpu).sum(), packets }
+    }
+}
+
+fn relay(shards: u16, before: Work, rest: &[Arc<ShardSnapshot>]) -> Relay {
+    let after = Work::of(rest);
+    let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6;
+    let sum = |of: fn(&ShardSnapshot) -> u64| rest.iter().map(|shard| of(shard)).sum();
+    Relay {
+        shards,
+        cpu_us_per_packet: cpu / (after.packets - before.packets).max(1) as f64,
+        crossings: Crossings {
+            signaling: sum(|shard| shard.stats.crossings_signaling),
+            media: sum(|shard| shard.stats.crossings_media),
+        },
+        sessions_left: sum(|shard| shard.stats.sessions),
+        ports_left: sum(|shard| shard.stats.ports),
+    }
+}
+
+fn tell(options: &DemoOptions, report: &Report) {
+    println!("\nThe first call, as the terminal and the softswitch saw it:\n{}", report.ladder);
+    println!("{}", report.table());
+    report.findings.iter().for_each(|finding| println!("{finding}"));
+    println!("{}", if report.is_good() { "all good" } else { "NOT GOOD" });
+    if options.json {
+        println!("{}", report.json());
+    }
+}
