@@ -13,8 +13,19 @@ fn demo(arguments: &[&str]) -> (bool, String) {
 
 #[test]
 fn the_demonstration_is_good_and_says_so_in_json() {
-    let small =
-        ["--calls", "16", "--registrations", "16", "--seconds", "5", "--network", "127.110", "--json"];
+    let small = [
+        "--shards",
+        "1",
+        "--calls",
+        "16",
+        "--registrations",
+        "16",
+        "--seconds",
+        "5",
+        "--network",
+        "127.110",
+        "--json",
+    ];
     let (good, text) = demo(&small);
     assert!(good, "{text}");
     let json: Value = serde_json::from_str(text.trim_end().lines().last().expect("a line")).expect("JSON");
