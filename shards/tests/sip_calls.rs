@@ -320,3 +320,12 @@ fn a_description_among_other_parts_is_rewritten_and_the_parts_stay() {
     assert!(up.contains("c=IN IP4 10.0.0.10\r\n") && !up.contains("192.168."), "{up}");
     assert!(up.contains("application/isup\r\n\r\n\u{1}\u{2}\r\n--edge--\r\n"), "{up}");
 }
+
+#[test]
+fn a_terminal_that_announces_our_own_address_gets_no_echo() {
+    let mut world = World::new(mapping(1));
+    let up = world.terminal_sends(NAT, &invite(&sdp("198.51.100.10", 20_000, ""))).remove(0);
+    world.core_sends(&up.flow.local.to_string(), &ok_with_sdp(&up, ""));
+    let core = media_port(&up.text());
+    assert_eq!(world.media(CORE, core, CORE_MEDIA, &rtp(1, 8)), Verdict::Drop(DropReason::NoDestination));
+}

@@ -163,6 +163,7 @@ impl Sessions {
         view: View,
     ) -> Result<Anchored, Refusal> {
         let session = self.table.get_mut(key).ok_or(Refusal::Gone)?;
+        let view = session.legs[index(side)].plausible(side, view);
         if at >= MAX_STREAMS {
             return Err(Refusal::TooManyStreams);
         }
@@ -329,6 +330,16 @@ impl Leg {
             learn_net: realm.learn_net,
             sources: SmallVec::new(),
         }
+    }
+
+    /// A terminal that announces our own address would make us talk to ourselves: nothing is sent there. On the core
+    /// side our own address is normal: the softswitch may lead a call from one terminal to another through us twice.
+    fn plausible(&self, side: Side, mut view: View) -> View {
+        if side == Side::Access {
+            view.rtp = view.rtp.filter(|announced| announced.ip() != self.advertised);
+            view.rtcp = view.rtcp.filter(|announced| announced.ip() != self.advertised);
+        }
+        view
     }
 
     /// Remember a source, forgetting the oldest; false if it was known.
