@@ -68,7 +68,7 @@ sipp_command() {
 sipp_run() {
     local name=$1 room=$2 address=$3 scenario=$4
     shift 4
-    sipp_command "$scenario" "$address" "${TARGET:-$PROXY:5060}" -min_rtp_port 30000 -m 1 -timeout 60s -timeout_error \
+    sipp_command "$scenario" "$address" "${TARGET:-$PROXY:5060}" -mp 30000 -m 1 -timeout 60s -timeout_error \
         -trace_err -error_file "$OUT/$name.err" -trace_msg -message_file "$OUT/$name.msg" "$@"
     (cd "$OUT" && ns "$room" timeout 90 "${SIPP[@]}" >"$OUT/$name.log" 2>&1)
 }

@@ -222,7 +222,7 @@ scenario_busy() {
 # Under load, reloads add a realm, remove it and change the softswitch, and a bad file is refused; no call fails.
 scenario_reload() {
     sipp_serve trunk core 10.0.0.30 answer
-    sipp_command call 192.168.1.10 "$PROXY:5060" -s 9001 -key from 211 -r 20 -m 500 -l 200 -d 1000 -timeout 90s -timeout_error \
+    sipp_command call 192.168.1.10 "$PROXY:5060" -s 9001 -key from 211 -mp 30000 -r 20 -m 500 -l 200 -d 1000 -timeout 90s -timeout_error \
         -trace_err -error_file "$OUT/load.err"
     spawn load a1 "${SIPP[@]}"
     sleep 3
