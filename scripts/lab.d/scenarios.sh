@@ -59,7 +59,7 @@ scenario_without() {
 
 # Portolan runs on the shipped configuration as it is, serves, and ends on TERM.
 scenario_shipped() {
-    check "portolan check accepts config/portolan.ron" "$PORTOLAN" check -f "$HERE/config/portolan.ron"
+    check "portolan check accepts config/portolan.ron" quiet "$PORTOLAN" check -f "$HERE/config/portolan.ron"
     check "portolan run gets ready" portolan_up "$HERE/config/portolan.ron"
     check "a terminal registers by digest" register shipped a1 192.168.1.10 111
     check "Portolan counts the binding" is 1 figure portolan_bindings
