@@ -111,8 +111,8 @@ wire6() {
 net_down() {
     local room pid
     for room in "${ROOMS[@]}"; do
-        for pid in $(ip netns pids "$LAB-$room" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null; done
-        ip netns delete "$LAB-$room" 2>/dev/null
+        for pid in $(ip netns pids "$LAB-$room"); do kill -KILL "$pid"; done
+        ip netns delete "$LAB-$room"
     done
     return 0
-}
+} 2>/dev/null

@@ -3,7 +3,7 @@
 
 # portolan_up FILE: runs it and waits until it says that it is ready.
 portolan_up() {
-    spawn portolan proxy "$PORTOLAN" run -f "$1"
+    spawn portolan proxy "$PORTOLAN" run -f "$1" --drain-seconds 2
     await 10 admin /ready && await 10 listens proxy "$PROXY" 5060
 }
 

@@ -94,7 +94,7 @@ scenario_outgoing() {
 # The trunk calls a registered terminal behind a NAT.
 scenario_incoming() {
     register in-reg a1 192.168.1.10 211
-    sipp_serve terminal a1 192.168.1.10 answer
+    sipp_serve terminal a1 192.168.1.10 speak
     watch incoming
     check "trunk -> terminal" trunk_calls in call -s 211 -d 4000
     unwatch incoming
@@ -166,7 +166,7 @@ positive() { [ "$("$@")" -gt 0 ]; }
 # The control of the keepalive: without it, the NAT does forget.
 scenario_forgotten() {
     halt portolan
-    lab_config "$OUT/silent.ron" -e 's/side: Access,/side: Access, keepalive: Off,/'
+    lab_config "$OUT/silent.ron" -e 's/keepalive: Options/keepalive: Off/'
     check "Portolan with keepalive: Off" portolan_up "$OUT/silent.ron"
     register forgot-reg a1 192.168.1.10 211
     sipp_serve terminal a1 192.168.1.10 answer
@@ -174,7 +174,7 @@ scenario_forgotten() {
     refute "the trunk no longer reaches the terminal" trunk_calls forgot call -s 211 -d 1000 -timeout 8s
     halt terminal
     halt portolan
-    check "Portolan with keepalive again" portolan_up "$OUT/lab.ron"
+    check "Portolan with keepalive again" portolan_up "$WORK/lab.ron"
 }
 
 # A terminal that unregistered is gone for the softswitch, too.
@@ -237,8 +237,7 @@ scenario_reload() {
     check "no call failed in all that" test $? -eq 0
     halt load
     halt trunk
-    lab_config "$OUT/lab.ron"
-    reload
+    reload_with "as it was"
 }
 
 deaf() { ! listens "$@"; }
@@ -248,7 +247,7 @@ reload_with() {
     local what=$1 before
     shift
     before=$(generation)
-    lab_config "$OUT/lab.ron" "$@"
+    lab_config "$WORK/lab.ron" "$@"
     reload
     check "reload under load: $what" await 10 newer "$before"
     sleep 3
@@ -264,11 +263,11 @@ softswitch_sees() { ns core timeout 5 dumpcap -q -i eth0 -f "udp and src host 10
 bad_file() {
     local before
     before=$(generation)
-    lab_config "$OUT/lab.ron" -e 's/media: (20000, 39999)/media: (20001, 39999)/'
+    lab_config "$WORK/lab.ron" -e 's/media: (20000, 39999)/media: (20001, 39999)/'
     reload
     check "a bad file is refused with file:line:column" await 10 said portolan 'lab\.ron:[0-9]*:[0-9]*'
     check "the generation stays" is "$before" generation
-    refute "portolan check refuses it, too" "$PORTOLAN" check -f "$OUT/lab.ron"
+    refute "portolan check refuses it, too" "$PORTOLAN" check -f "$WORK/lab.ron"
 }
 
 # After all those calls nothing is left behind.
