@@ -78,7 +78,7 @@ sipp_run() {
 sipp_serve() {
     local name=$1 room=$2 address=$3 scenario=$4
     shift 4
-    sipp_command "$scenario" "$address" -rtp_echo -mp 30000 \
+    sipp_command "$scenario" "$address" -mp 30000 \
         -trace_err -error_file "$OUT/$name.err" -trace_msg -message_file "$OUT/$name.msg" "$@"
     spawn "$name" "$room" "${SIPP[@]}"
     await 5 listens "$room" "$address" 5060

@@ -83,7 +83,7 @@ answered_contact() { awk '/^SIP\/2.0 200/ { ok = 1 } ok && /^Contact:/' "$OUT/$1
 
 # SIPp behind a NAT calls the trunk, which echoes its RTP.
 scenario_outgoing() {
-    sipp_serve trunk core 10.0.0.30 answer
+    sipp_serve trunk core 10.0.0.30 answer -rtp_echo
     watch outgoing
     check "terminal -> trunk" sipp_run out a1 192.168.1.10 call -s 9001 -key from 211 -d 4000
     unwatch outgoing
@@ -153,7 +153,7 @@ scenario_twins() {
 # A silent terminal stays reachable for much longer than its NAT remembers it.
 scenario_keepalive() {
     register keep-reg a1 192.168.1.10 211
-    sipp_serve terminal a1 192.168.1.10 answer
+    sipp_serve terminal a1 192.168.1.10 speak
     sleep 25
     check "trunk -> terminal after its NAT would have forgotten it" trunk_calls keep call -s 211 -d 1000
     check "Portolan sent keepalives" positive figure portolan_keepalives_total sent
@@ -169,7 +169,7 @@ scenario_forgotten() {
     lab_config "$OUT/silent.ron" -e 's/keepalive: Options/keepalive: Off/'
     check "Portolan with keepalive: Off" portolan_up "$OUT/silent.ron"
     register forgot-reg a1 192.168.1.10 211
-    sipp_serve terminal a1 192.168.1.10 answer
+    sipp_serve terminal a1 192.168.1.10 speak
     sleep 25
     refute "the trunk no longer reaches the terminal" trunk_calls forgot call -s 211 -d 1000 -timeout 8s
     halt terminal
@@ -188,7 +188,7 @@ scenario_leave() {
 
 # Hold and resume by re-INVITE.
 scenario_hold() {
-    sipp_serve trunk core 10.0.0.30 answer
+    sipp_serve trunk core 10.0.0.30 answer -rtp_echo
     watch hold
     check "hold is answered recvonly, resume sendrecv" sipp_run hold a1 192.168.1.10 hold -s 9001 -key from 211 -d 2000
     unwatch hold
@@ -221,7 +221,7 @@ scenario_busy() {
 
 # Under load, reloads add a realm, remove it and change the softswitch, and a bad file is refused; no call fails.
 scenario_reload() {
-    sipp_serve trunk core 10.0.0.30 answer
+    sipp_serve trunk core 10.0.0.30 answer -rtp_echo
     sipp_command call 192.168.1.10 "$PROXY:5060" -s 9001 -key from 211 -mp 30000 -r 20 -m 500 -l 200 -d 1000 -timeout 90s -timeout_error \
         -trace_err -error_file "$OUT/load.err"
     spawn load a1 "${SIPP[@]}"
@@ -291,7 +291,7 @@ scenario_six() {
 # six_call NAME TRUNK DOMAIN: registers, calls the trunk and leaves.
 six_call() {
     local DOMAIN=$3 trunk=$2 name=six-$1
-    sipp_serve trunk core "$trunk" answer
+    sipp_serve trunk core "$trunk" answer -rtp_echo
     watch "$name"
     check "$3: registration over IPv6" register "$name-reg" six '[2001:db8:1::10]' 111
     check "$3: call to $trunk" sipp_run "$name" six '[2001:db8:1::10]' call -s 9001 -key from 211 -d 3000
