@@ -6,7 +6,12 @@
 //!
 //! Driving an [`Endpoint`]: call one of its `handle*` methods or commands, then drain
 //! [`Endpoint::poll_output`] to `None`, then come back no later than [`Endpoint::poll_timeout`].
+//!
+//! [`world::run`] puts them, NATs in series, bad lines and attackers around several shards and their mesh, under virtual
+//! time: one seed, one run, judged by [`judge::Judge`].
 
+pub mod announced;
+pub mod attack;
 mod call;
 mod calls;
 pub mod clock;
@@ -16,10 +21,12 @@ pub mod endpoint;
 pub mod judge;
 pub mod ladder;
 pub mod leak;
+pub mod machine;
 mod media;
 pub mod message;
 pub mod nat;
 pub mod net;
+pub mod plan;
 mod proxy;
 mod registrar;
 mod registration;
@@ -31,8 +38,10 @@ mod stack;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
+pub mod topology;
 pub mod trace;
 mod transaction;
+pub mod world;
 
 pub use endpoint::{Endpoint, Event, Kind, MediaReport, Out, Role};
 pub use ladder::{Ladder, Lane};

@@ -16,15 +16,19 @@ pub struct Trace {
 impl Trace {
     /// Keep the last `keep` lines; 0 keeps none and formats none.
     pub fn new(keep: usize) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, events: 0, keep, lines: VecDeque::new() }
+        Self { hash: OFFSET, events: 0, keep, lines: VecDeque::new() }
     }
 
     /// Note one event: its moment and `bytes` go into the digest, `line` into the text.
     pub fn note(&mut self, now: Instant, bytes: &[u8], line: fmt::Arguments<'_>) {
-        self.events += 1;
-        self.mix(&now.as_nanos().to_le_bytes());
-        self.mix(bytes);
+        self.mix(now, bytes);
         self.say(now, line);
+    }
+
+    /// Note one event that is not worth a line.
+    fn mix(&mut self, now: Instant, bytes: &[u8]) {
+        self.events += 1;
+        self.hash = mix(mix(self.hash, &now.as_nanos().to_le_bytes()), bytes);
     }
 
     /// A line of text that is not part of the digest.
@@ -52,13 +56,17 @@ impl Trace {
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().map(String::as_str)
     }
+}
 
-    /// FNV-1a: not cryptographic, but the same on every machine and in every release.
-    fn mix(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
+/// FNV-1a: not cryptographic, but the same on every machine and in every release.
+pub fn fnv(bytes: &[u8]) -> u64 {
+    mix(OFFSET, bytes)
+}
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn mix(start: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(start, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
