@@ -15,7 +15,7 @@ fn demo(arguments: &[&str]) -> (bool, String) {
 fn the_demonstration_is_good_and_says_so_in_json() {
     let small = [
         "--shards",
-        "1",
+        "2",
         "--calls",
         "16",
         "--registrations",

@@ -39,6 +39,16 @@ pub(super) struct Calls {
     next_pair: u16,
 }
 
+/// The facts of a new call.
+#[derive(Debug)]
+struct Opening {
+    spec: CallSpec,
+    role: Role,
+    dialog: Dialog,
+    /// Our Contact value.
+    contact: String,
+}
+
 /// Where a call of ours goes.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
@@ -69,7 +79,8 @@ impl Calls {
         let remote = format!("<sip:{}@{domain}>", spec.to);
         let dialog = Dialog::outbound(stack.token(), local, remote, target.uri.clone(), target.to);
         let contact = format!("<sip:{}@{}>", target.from, stack.local);
-        self.open(now, stack, spec, Role::Caller, dialog, contact, |call, stack| {
+        let new = Opening { spec, role: Role::Caller, dialog, contact };
+        self.open(now, stack, new, |call, stack| {
             call.invite(now, stack, &target.uri, None);
         });
     }
@@ -210,23 +221,21 @@ impl Calls {
             ring_at: Some(now + answering.ring_after),
             answer_at: now + answering.answer_after,
         };
-        self.open(now, stack, spec, Role::Callee, dialog, contact, |call, stack| {
+        let new = Opening { spec, role: Role::Callee, dialog, contact };
+        self.open(now, stack, new, |call, stack| {
             call.phase = phase;
             call.timeout(now, stack, answering.refuse);
         });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one fact of a new call")]
     fn open(
         &mut self,
         now: Instant,
         stack: &mut Stack,
-        spec: CallSpec,
-        role: Role,
-        dialog: Dialog,
-        contact: String,
+        new: Opening,
         begin: impl FnOnce(&mut Call, &mut Stack),
     ) {
+        let Opening { spec, role, dialog, contact } = new;
         let Some(port) = self.free_pair() else {
             stack.event(Event::CallFailed { call: spec.call, role, status: 500 });
             return;
