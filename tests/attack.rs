@@ -3,12 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use portolan::runtime::{Options, Runtime};
-use portolan_shards::limits::Limits;
-use portolan_shards::realm::{Keepalive, KeepaliveMethod, Mapping, PortRange, Realm, Route, Softswitch};
 use portolan_shards::shard::Shard;
-use portolan_shards::types::{RealmId, Side, Transport};
 use std::net::UdpSocket;
-use std::sync::Arc;
 use std::time::Duration;
 
 const ACCESS: &str = "127.20.1.1";
@@ -17,42 +13,24 @@ const SOFTSWITCH: &str = "127.20.3.1";
 const NAT: &str = "127.20.4.1";
 const ATTACKER: &str = "127.20.66.66";
 const FIRST: u16 = 24_000;
-const LAST: u16 = 24_199;
+const LAST: u16 = 24_399;
 const LEGIT: u32 = 0x600d;
 const FORGED: u32 = 0x0bad;
 
-fn realm(id: u16, name: &str, side: Side, address: &str) -> Arc<Realm> {
-    Arc::new(Realm {
-        id: RealmId(id),
-        name: name.into(),
-        side,
-        address: address.parse().unwrap(),
-        advertised: address.parse().unwrap(),
-        sip: vec![(Transport::Udp, 5060)],
-        per_shard: (side == Side::Core).then_some(6000),
-        media: PortRange { first: FIRST, last: LAST },
-        learn_net: false,
-        keepalive: KeepaliveMethod::Off,
-    })
-}
-
-fn mapping(shards: u16) -> Arc<Mapping> {
-    Arc::new(Mapping {
-        generation: 1,
-        shards,
-        secret: [9; 32],
-        realms: vec![realm(0, "access", Side::Access, ACCESS), realm(1, "core", Side::Core, CORE)],
-        softswitches: vec![Arc::new(Softswitch {
-            name: "sx".into(),
-            realm: RealmId(1),
-            targets: vec![format!("{SOFTSWITCH}:5060").parse().unwrap()],
-            sources: Vec::new(),
-            domain: Some("example.net".into()),
-        })],
-        routes: vec![Route { access: RealmId(0), softswitch: 0, domains: Vec::new() }],
-        keepalive: Keepalive { interval: Duration::from_secs(60), misses: 3 },
-        limits: Limits::default(),
-    })
+fn options(shards: u16) -> Options {
+    let text = format!(
+        r#"(
+            shards: Count({shards}),
+            realms: {{
+                "access": (side: Access, address: "{ACCESS}", sip: [Udp(5060)], media: ({FIRST}, {LAST}), keepalive: Off),
+                "core": (side: Core, address: "{CORE}", sip: [Udp(5060)], per_shard: 6000, media: ({FIRST}, {LAST})),
+            }},
+            softswitches: {{ "sx": (realm: "core", targets: ["{SOFTSWITCH}:5060"], domain: "example.net") }},
+            mappings: [(access: "access", softswitch: "sx")],
+        )"#
+    );
+    let loaded = portolan::mapping::parse(&text, "attack.ron").unwrap();
+    Options { mapping: loaded.mapping, cores: vec![0; usize::from(shards)], seed: Some([5; 32]) }
 }
 
 fn socket(address: &str, port: u16) -> UdpSocket {
@@ -197,9 +175,7 @@ fn settle() {
 #[test]
 fn an_off_path_attacker_gets_nothing_injects_nothing_and_locks_nobody_out() {
     for shards in [1, 2] {
-        let options =
-            Options { mapping: mapping(shards), cores: vec![0; usize::from(shards)], seed: Some([5; 32]) };
-        let runtime = Runtime::start::<Shard>(&options).unwrap();
+        let runtime = Runtime::start::<Shard>(&options(shards)).unwrap();
         let mut scene = Scene::new();
         scene.spray();
         let invite = scene.invite();

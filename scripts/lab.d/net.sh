@@ -81,6 +81,7 @@ core_up() {
     ip -n "$LAB-net" route add 198.51.100.11/32 dev proxy
     local last
     for last in 20 21 30; do ip -n "$LAB-core" address add "10.0.0.$last/24" dev eth0; done
+    ns proxy sysctl -q -w net.ipv4.ip_local_reserved_ports=20000-49999
     ip -n "$LAB-proxy" link set core up
     ip -n "$LAB-core" link set eth0 up
 }
@@ -110,8 +111,8 @@ wire6() {
 net_down() {
     local room pid
     for room in "${ROOMS[@]}"; do
-        for pid in $(ip netns pids "$LAB-$room" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null; done
-        ip netns delete "$LAB-$room" 2>/dev/null
+        for pid in $(ip netns pids "$LAB-$room"); do kill -KILL "$pid"; done
+        ip netns delete "$LAB-$room"
     done
     return 0
-}
+} 2>/dev/null

@@ -1,14 +1,15 @@
 # shellcheck shell=bash
 # The peers: Kamailio, SIPp, baresip and the captures. Each is started by pid and stopped by pid.
 
-declare -A PIDS=()
+declare -A PIDS=() LOG=()
 PROXY=198.51.100.10
 
-# spawn NAME ROOM COMMAND...: runs in the background; what it prints goes to $OUT/NAME.log.
+# spawn NAME ROOM COMMAND...: runs in the background, in $OUT; what it prints goes to NAME.log there.
 spawn() {
     local name=$1 room=$2
     shift 2
-    (cd "$OUT" && exec ip netns exec "$LAB-$room" "$@" >"$OUT/$name.log" 2>&1 </dev/null) &
+    LOG[$name]=$OUT/$name.log
+    (cd "$OUT" && exec ip netns exec "$LAB-$room" "$@" >"${LOG[$name]}" 2>&1 </dev/null) &
     PIDS[$name]=$!
 }
 
@@ -16,15 +17,15 @@ spawn() {
 halt() {
     local name=$1 pid=${PIDS[$1]:-} try
     [ -n "$pid" ] || return 0
-    kill "-${2:-TERM}" "$pid" 2>/dev/null
+    kill "-${2:-TERM}" "$pid"
     for try in {1..50}; do
-        kill -0 "$pid" 2>/dev/null || break
-        [ "$try" -lt 50 ] || kill -KILL "$pid" 2>/dev/null
+        kill -0 "$pid" || break
+        [ "$try" -lt 50 ] || kill -KILL "$pid"
         sleep 0.1
     done
-    wait "$pid" 2>/dev/null
+    wait "$pid"
     unset "PIDS[$name]"
-}
+} 2>/dev/null
 
 halt_all() {
     local name
@@ -68,7 +69,7 @@ sipp_command() {
 sipp_run() {
     local name=$1 room=$2 address=$3 scenario=$4
     shift 4
-    sipp_command "$scenario" "$address" "${TARGET:-$PROXY:5060}" -min_rtp_port 30000 -m 1 -timeout 60s -timeout_error \
+    sipp_command "$scenario" "$address" "${TARGET:-$PROXY:5060}" -mp 30000 -m 1 -timeout 60s -timeout_error \
         -trace_err -error_file "$OUT/$name.err" -trace_msg -message_file "$OUT/$name.msg" "$@"
     (cd "$OUT" && ns "$room" timeout 90 "${SIPP[@]}" >"$OUT/$name.log" 2>&1)
 }
@@ -77,7 +78,7 @@ sipp_run() {
 sipp_serve() {
     local name=$1 room=$2 address=$3 scenario=$4
     shift 4
-    sipp_command "$scenario" "$address" -rtp_echo -mp 30000 \
+    sipp_command "$scenario" "$address" -mp 30000 \
         -trace_err -error_file "$OUT/$name.err" -trace_msg -message_file "$OUT/$name.msg" "$@"
     spawn "$name" "$room" "${SIPP[@]}"
     await 5 listens "$room" "$address" 5060
@@ -107,7 +108,7 @@ agent() {
 # shellcheck disable=SC2016  # the inner shell expands it
 tell() { ns "$1" bash -c 'printf "%s\n" "$1" >/dev/udp/127.0.0.1/5555' - "$2"; }
 
-said() { grep -aq "$2" "$OUT/$1.log"; }
+said() { grep -aq "$2" "${LOG[$1]}"; }
 registered() { await "${2:-10}" said "$1" "200 OK.*binding\|registered successfully"; }
 in_call() { await "${2:-15}" said "$1" "Call established"; }
 

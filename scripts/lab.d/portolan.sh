@@ -3,7 +3,7 @@
 
 # portolan_up FILE: runs it and waits until it says that it is ready.
 portolan_up() {
-    spawn portolan proxy "$PORTOLAN" run -f "$1"
+    spawn portolan proxy "$PORTOLAN" run -f "$1" --drain-seconds 2
     await 10 admin /ready && await 10 listens proxy "$PROXY" 5060
 }
 
@@ -15,6 +15,7 @@ admin() {
 # figure NAME [LABEL]: the sum of one metric over all shards.
 figure() { admin /metrics | awk -v name="$1" -v label="${2:-}" 'index($0, name "{") == 1 && index($0, label) { sum += $NF } END { print sum + 0 }'; }
 
+# is VALUE COMMAND...: what the command prints is the value.
 is() { [ "$("${@:2}")" = "$1" ]; }
 
 # lab_config FILE [SED...]: the shipped configuration with a keepalive faster than the lab's NATs forget, and other edits.
@@ -26,3 +27,5 @@ lab_config() {
 
 # reload: after a change of the file; "loaded" is counted by Portolan itself.
 reload() { kill -HUP "${PIDS[portolan]}"; }
+
+quiet() { "$@" >/dev/null 2>&1; }

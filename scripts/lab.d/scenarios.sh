@@ -59,7 +59,7 @@ scenario_without() {
 
 # Portolan runs on the shipped configuration as it is, serves, and ends on TERM.
 scenario_shipped() {
-    check "portolan check accepts config/portolan.ron" "$PORTOLAN" check -f "$HERE/config/portolan.ron"
+    check "portolan check accepts config/portolan.ron" quiet "$PORTOLAN" check -f "$HERE/config/portolan.ron"
     check "portolan run gets ready" portolan_up "$HERE/config/portolan.ron"
     check "a terminal registers by digest" register shipped a1 192.168.1.10 111
     check "Portolan counts the binding" is 1 figure portolan_bindings
@@ -101,7 +101,7 @@ contacts_told() {
 
 # SIPp behind a NAT calls the trunk, which echoes its RTP.
 scenario_outgoing() {
-    sipp_serve trunk core 10.0.0.30 answer
+    sipp_serve trunk core 10.0.0.30 answer -rtp_echo
     watch outgoing
     check "terminal -> trunk" sipp_run out a1 192.168.1.10 call -s 9001 -key from 211 -d 4000
     unwatch outgoing
@@ -112,7 +112,7 @@ scenario_outgoing() {
 # The trunk calls a registered terminal behind a NAT.
 scenario_incoming() {
     register in-reg a1 192.168.1.10 211
-    sipp_serve terminal a1 192.168.1.10 answer
+    sipp_serve terminal a1 192.168.1.10 speak
     watch incoming
     check "trunk -> terminal" trunk_calls in call -s 211 -d 4000
     unwatch incoming
@@ -188,7 +188,7 @@ scenario_twins() {
 # A silent terminal stays reachable for much longer than its NAT remembers it.
 scenario_keepalive() {
     register keep-reg a1 192.168.1.10 211
-    sipp_serve terminal a1 192.168.1.10 answer
+    sipp_serve terminal a1 192.168.1.10 speak
     sleep 25
     check "trunk -> terminal after its NAT would have forgotten it" trunk_calls keep call -s 211 -d 1000
     check "Portolan sent keepalives" positive figure portolan_keepalives_total sent
@@ -201,16 +201,16 @@ positive() { [ "$("$@")" -gt 0 ]; }
 # The control of the keepalive: without it, the NAT does forget.
 scenario_forgotten() {
     halt portolan
-    lab_config "$OUT/silent.ron" -e 's/side: Access,/side: Access, keepalive: Off,/'
+    lab_config "$OUT/silent.ron" -e 's/keepalive: Options/keepalive: Off/'
     check "Portolan with keepalive: Off" portolan_up "$OUT/silent.ron"
     register forgot-reg a1 192.168.1.10 211
-    sipp_serve terminal a1 192.168.1.10 answer
+    sipp_serve terminal a1 192.168.1.10 speak
     sleep 25
     refute "the trunk no longer reaches the terminal" trunk_calls forgot call -s 211 -d 1000 -timeout 8s
     halt terminal
     check "the terminal can still unregister" register forgot-off a1 192.168.1.10 211 0
     halt portolan
-    check "Portolan with keepalive again" portolan_up "$OUT/lab.ron"
+    check "Portolan with keepalive again" portolan_up "$WORK/lab.ron"
 }
 
 # A terminal that unregistered is gone for the softswitch, too.
@@ -224,7 +224,7 @@ scenario_leave() {
 
 # Hold and resume by re-INVITE.
 scenario_hold() {
-    sipp_serve trunk core 10.0.0.30 answer
+    sipp_serve trunk core 10.0.0.30 answer -rtp_echo
     watch hold
     check "hold is answered recvonly, resume sendrecv" sipp_run hold a1 192.168.1.10 hold -s 9001 -key from 211 -d 2000
     unwatch hold
@@ -257,8 +257,8 @@ scenario_busy() {
 
 # Under load, reloads add a realm, remove it and change the softswitch, and a bad file is refused; no call fails.
 scenario_reload() {
-    sipp_serve trunk core 10.0.0.30 answer
-    sipp_command call 192.168.1.10 "$PROXY:5060" -s 9001 -key from 211 -r 20 -m 500 -l 200 -d 1000 -timeout 90s -timeout_error \
+    sipp_serve trunk core 10.0.0.30 answer -rtp_echo
+    sipp_command call 192.168.1.10 "$PROXY:5060" -s 9001 -key from 211 -mp 30000 -r 20 -m 500 -l 200 -d 1000 -timeout 90s -timeout_error \
         -trace_err -error_file "$OUT/load.err"
     spawn load a1 "${SIPP[@]}"
     sleep 3
@@ -273,8 +273,7 @@ scenario_reload() {
     check "no call failed in all that" test $? -eq 0
     halt load
     halt trunk
-    lab_config "$OUT/lab.ron"
-    reload
+    reload_with "as it was"
 }
 
 deaf() { ! listens "$@"; }
@@ -284,7 +283,7 @@ reload_with() {
     local what=$1 before
     shift
     before=$(generation)
-    lab_config "$OUT/lab.ron" "$@"
+    lab_config "$WORK/lab.ron" "$@"
     reload
     check "reload under load: $what" await 10 newer "$before"
     sleep 3
@@ -300,11 +299,11 @@ softswitch_sees() { ns core timeout 5 dumpcap -q -i eth0 -f "udp and src host 10
 bad_file() {
     local before
     before=$(generation)
-    lab_config "$OUT/lab.ron" -e 's/media: (20000, 39999)/media: (20001, 39999)/'
+    lab_config "$WORK/lab.ron" -e 's/media: (20000, 39999)/media: (20001, 39999)/'
     reload
     check "a bad file is refused with file:line:column" await 10 said portolan 'lab\.ron:[0-9]*:[0-9]*'
     check "the generation stays" is "$before" generation
-    refute "portolan check refuses it, too" "$PORTOLAN" check -f "$OUT/lab.ron"
+    refute "portolan check refuses it, too" "$PORTOLAN" check -f "$WORK/lab.ron"
 }
 
 # After all those calls nothing is left behind.
@@ -328,7 +327,7 @@ scenario_six() {
 # six_call NAME TRUNK DOMAIN: registers, calls the trunk and leaves.
 six_call() {
     local DOMAIN=$3 trunk=$2 name=six-$1
-    sipp_serve trunk core "$trunk" answer
+    sipp_serve trunk core "$trunk" answer -rtp_echo
     watch "$name"
     check "$3: registration over IPv6" register "$name-reg" six '[2001:db8:1::10]' 111
     check "$3: call to $trunk" sipp_run "$name" six '[2001:db8:1::10]' call -s 9001 -key from 211 -d 3000
