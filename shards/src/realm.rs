@@ -161,6 +161,15 @@ impl Mapping {
         self.realms.iter().find(|realm| realm.id == id)
     }
 
+    /// The access realm that listens at this address.
+    pub fn access_at(&self, local: SocketAddr) -> Option<&Arc<Realm>> {
+        let listens = |realm: &&Arc<Realm>| {
+            let port = realm.sip.iter().any(|&(_, port)| port == local.port());
+            realm.side == Side::Access && realm.address == local.ip() && port
+        };
+        self.realms.iter().find(listens)
+    }
+
     /// The softswitch that serves a request for `domain` from the access realm `from`.
     pub fn route(&self, from: RealmId, domain: &str) -> Option<&Arc<Softswitch>> {
         let fits = |route: &&Route| {

@@ -229,12 +229,9 @@ impl Shard {
     }
 
     fn forget_realms(&mut self) {
-        let (mapping, listeners) = (&self.mapping, &self.listeners);
+        let (mapping, sip) = (&self.mapping, &self.sip);
         self.softswitches.retain(|s| mapping.softswitches.contains(s) || Arc::strong_count(s) > 1);
-        let gone = |realm: &mut Arc<Realm>| {
-            let listens = listeners.iter().any(|listener| listener.realm == realm.id);
-            mapping.realm(realm.id).is_none() && !listens && Arc::strong_count(realm) == 1
-        };
+        let gone = |realm: &mut Arc<Realm>| mapping.realm(realm.id).is_none() && !sip.uses_realm(realm.id);
         for realm in self.realms.extract_if(.., gone) {
             self.sessions.retire(realm.id, &mut self.out);
         }

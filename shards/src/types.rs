@@ -115,6 +115,13 @@ pub struct Flow {
     pub remote: SocketAddr,
 }
 
+impl Flow {
+    /// The same two addresses, whatever generation of the configuration numbered the realm.
+    pub fn same_path(&self, other: &Self) -> bool {
+        (self.transport, self.local, self.remote) == (other.transport, other.local, other.remote)
+    }
+}
+
 /// Something that identifies a person or a place; logs show it redacted.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pii<T>(pub T);

@@ -42,12 +42,14 @@ impl Pools {
         }
     }
 
-    /// A port was bound, or could not be.
+    /// A port was bound, or could not be. One that comes too late for its realm is closed again.
     pub(super) fn opened(&mut self, port: MediaPort, ok: bool, out: &mut VecDeque<Output>) {
         self.failures += u64::from(!ok);
-        if let Some(ports) = self.of(port.realm) {
-            out.extend(ports.opened(port, ok).map(Output::ClosePort));
-        }
+        let unwanted = match self.of(port.realm) {
+            Some(ports) => ports.opened(port, ok),
+            None => Some(port).filter(|_| ok),
+        };
+        out.extend(unwanted.map(Output::ClosePort));
     }
 
     /// A pair of bound ports on each of two realms.

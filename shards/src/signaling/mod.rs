@@ -10,7 +10,7 @@ use crate::random::Rng;
 use crate::realm::{Mapping, Realm, Softswitch};
 use crate::session::Sessions;
 use crate::stats::Stats;
-use crate::types::{Flow, Instant, Proto, ShardId};
+use crate::types::{Flow, Instant, Proto, RealmId, ShardId};
 use bytes::Bytes;
 use label::Sealer;
 use std::collections::VecDeque;
@@ -54,6 +54,9 @@ pub trait Adapter {
 
     /// Does anything that is still running send from this address of ours?
     fn uses(&self, local: SocketAddr) -> bool;
+
+    /// Is anything still running on this realm?
+    fn uses_realm(&self, realm: RealmId) -> bool;
 
     /// Write the gauges.
     fn gauges(&self, cx: &mut Cx<'_>);

@@ -62,13 +62,17 @@ pub fn anchor(cx: &mut Cx<'_>, from: Described, body: &[u8]) -> Result<Vec<u8>, 
     Ok(splice.finish())
 }
 
-/// Rewrite a description that opens nothing (the capabilities in an answer to OPTIONS): addresses only.
+/// Rewrite a description that opens nothing (capabilities in an answer to OPTIONS): our address, and port 0, as RFC
+/// 3264 section 9 wants it, because no port of ours stands behind it.
 ///
 /// # Errors
 /// [`Fault::Malformed`] when the description cannot be read.
 pub fn conceal(body: &[u8], ours: IpAddr) -> Result<Vec<u8>, Fault> {
     let sdp = Sdp::parse(body)?;
     let mut splice = Splice::new(body);
+    for media in &sdp.media {
+        splice.replace(media.port_span, "0");
+    }
     hide_addresses(&mut splice, &sdp, ours);
     Ok(splice.finish())
 }

@@ -94,6 +94,18 @@ impl Bindings {
         self.by_user.get(user)?.iter().rev().copied().find(fits)
     }
 
+    /// The realm of a binding was configured anew at the same address.
+    pub(super) fn rehome(&mut self, key: Key, realm: Arc<Realm>) {
+        let Some(binding) = self.table.get_mut(key) else { return };
+        let old = binding.aor.clone();
+        binding.aor.realm = realm.id;
+        binding.flow.realm = realm.id;
+        binding.realm = realm;
+        let new = binding.aor.clone();
+        forget(&mut self.by_aor, &old, key);
+        self.by_aor.entry(new).or_default().push(key);
+    }
+
     /// Bindings whose realm is no longer in the mapping.
     pub(super) fn outside(&self, mapping: &Mapping) -> Vec<Key> {
         let gone = self.table.iter().filter(|(_, binding)| mapping.realm(binding.realm.id).is_none());

@@ -3,7 +3,7 @@
 use crate::realm::{Realm, Softswitch};
 use crate::session::SessionKey;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, Side};
+use crate::types::{Flow, Instant, RealmId, Side};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -143,6 +143,11 @@ impl Dialogs {
     /// Does any dialog send from this address of ours?
     pub(super) fn uses(&self, local: SocketAddr) -> bool {
         self.table.iter().any(|(_, dialog)| dialog.legs.iter().any(|leg| leg.flow.local == local))
+    }
+
+    /// Is any dialog on this realm?
+    pub(super) fn uses_realm(&self, realm: RealmId) -> bool {
+        self.table.iter().any(|(_, dialog)| dialog.legs.iter().any(|leg| leg.realm.id == realm))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -22,7 +22,7 @@ use crate::io::{Crossing, DropReason, Input, Target};
 use crate::session::Sessions;
 use crate::table::Key;
 use crate::timer::Timers;
-use crate::types::{Flow, Instant, Proto, ShardId, Side};
+use crate::types::{Flow, Instant, Proto, RealmId, ShardId, Side};
 use crate::wire::sip::{Message, Name, UNSUPPORTED_VERSION, is_ping, parse_for_reply};
 use binding::Bindings;
 use dialog::{Dialogs, State};
@@ -86,7 +86,7 @@ impl Adapter for Sip {
     fn handle_moved(&mut self, cx: &mut Cx<'_>, old: Flow, new: Flow) {
         for key in self.dialogs.of_terminal(old.remote) {
             let Some(dialog) = self.dialogs.get(key) else { continue };
-            if dialog.leg(Side::Access).flow != old {
+            if !dialog.leg(Side::Access).flow.same_path(&old) {
                 continue;
             }
             if let Some(session) = dialog.session {
@@ -113,12 +113,20 @@ impl Adapter for Sip {
 
     fn handle_reload(&mut self, cx: &mut Cx<'_>) {
         for key in self.bindings.outside(cx.mapping) {
-            self.bindings.remove(key);
+            let local = self.bindings.get(key).map(|binding| binding.flow.local);
+            match local.and_then(|local| cx.mapping.access_at(local)) {
+                Some(realm) => self.bindings.rehome(key, realm.clone()),
+                None => drop(self.bindings.remove(key)),
+            }
         }
     }
 
     fn uses(&self, local: SocketAddr) -> bool {
         self.dialogs.uses(local) || self.transactions.uses(local)
+    }
+
+    fn uses_realm(&self, realm: RealmId) -> bool {
+        self.dialogs.uses_realm(realm)
     }
 
     fn gauges(&self, cx: &mut Cx<'_>) {

@@ -5,7 +5,7 @@ use super::forward::{Hop, Request, contact_of};
 use super::hop::{self, Pair};
 use super::reply::Reply;
 use super::transaction::Purpose;
-use super::{Ended, Sip, Wake, body, owner, respond};
+use super::{Ended, Sip, Wake, answer_flow, body, owner, respond};
 use crate::fault::Fault;
 use crate::io::Target;
 use crate::realm::{Realm, Softswitch};
@@ -40,7 +40,7 @@ impl Sip {
         match (message.method(), known) {
             (b"ACK", _) => return self.handle_ack(cx, message, realm.side, known),
             (b"CANCEL", Some(invite)) => return self.handle_cancel(cx, message, flow, invite),
-            (_, Some(known)) => return self.repeat(cx, known),
+            (_, Some(known)) => return self.repeat(cx, message, flow, known),
             _ => {}
         }
         match self.route(cx, &request, target) {
@@ -254,9 +254,11 @@ impl Sip {
         Ok(Some(session))
     }
 
-    /// A retransmission: the last response again, or the request again.
-    fn repeat(&mut self, cx: &mut Cx<'_>, key: Key) -> Result<(), Fault> {
-        let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
+    /// A retransmission: the last response again, or the request again. The NAT may have given it a new address: the
+    /// answer follows.
+    fn repeat(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow, key: Key) -> Result<(), Fault> {
+        let Some(transaction) = self.transactions.get_mut(key) else { return Ok(()) };
+        transaction.server = answer_flow(cx, message, flow);
         match &transaction.reply {
             Some(reply) => cx.send(transaction.server, reply.clone()),
             None => cx.send(transaction.client, transaction.sent.clone()),

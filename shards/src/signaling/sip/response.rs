@@ -61,7 +61,14 @@ impl Sip {
     ) -> Result<(), Fault> {
         let status = message.status().unwrap_or(500);
         let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
+        if let Some(known) = transaction.status {
+            return self.repeat_response(cx, key, known, status);
+        }
         let (dialog, offered, server) = (transaction.dialog(), transaction.offered, transaction.server);
+        if dialog.is_some_and(|dialog| self.dialogs.get(dialog).is_none()) && status < 300 {
+            cx.dropped(DropReason::Unmatched);
+            return Err(Fault::PeerMisbehaved("answer to a call that is over"));
+        }
         let listed = self.learn_registration(cx, message, key, status);
         let body = match dialog {
             _ if body::is_encoded(message) => Err(Fault::PeerMisbehaved("encoded body")),
@@ -75,7 +82,7 @@ impl Sip {
         }
         if let Some(transaction) = self.transactions.get_mut(key) {
             transaction.reply = Some(bytes.clone());
-            if status >= 200 && transaction.status.is_none() {
+            if status >= 200 {
                 transaction.status = Some(status);
                 transaction.expires = cx.now + LINGER;
                 self.timers.schedule(cx.now + LINGER, super::Wake::Transaction(key));
@@ -114,7 +121,17 @@ impl Sip {
         Bytes::from(rewrite.finish())
     }
 
-    /// What a response to REGISTER teaches; each transaction teaches once.
+    /// The final response has passed already: a repetition of it repeats ours and teaches nothing, because the call
+    /// may have changed since; a provisional one that comes after it has no meaning (RFC 3261 section 17.1.1.2).
+    fn repeat_response(&self, cx: &mut Cx<'_>, key: Key, known: u16, status: u16) -> Result<(), Fault> {
+        match self.transactions.get(key).and_then(|t| Some((t.server, t.reply.clone()?))) {
+            Some((server, reply)) if known / 100 == status / 100 => cx.send(server, reply),
+            _ => cx.dropped(DropReason::Unmatched),
+        }
+        Ok(())
+    }
+
+    /// What a response to REGISTER teaches.
     fn learn_registration(
         &mut self,
         cx: &mut Cx<'_>,
@@ -126,7 +143,7 @@ impl Sip {
         if !matches!(transaction.purpose, Purpose::Register(_)) {
             return None;
         }
-        if status < 200 || transaction.status.is_some() {
+        if status < 200 {
             return Some(self.listed(cx, message));
         }
         let Purpose::Register(registration) = &transaction.purpose else { return None };
@@ -152,7 +169,7 @@ impl Sip {
         let Some(known) = self.transactions.get(transaction) else { return };
         let (initial, offered, server) =
             (matches!(known.purpose, Purpose::Initial(_)), known.offered, known.server);
-        if status >= 300 && known.status.is_none() {
+        if status >= 300 {
             self.failed(cx, message, transaction, key, initial, offered);
         } else if initial && (101..300).contains(&status) {
             self.answered(cx, message, key, side, status);
