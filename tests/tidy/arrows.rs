@@ -23,7 +23,7 @@ fn below(module: &str) -> Option<Vec<&'static str>> {
 }
 
 /// Paths that point up.
-pub fn upward(source: &Source) -> Vec<String> {
+pub(crate) fn upward(source: &Source) -> Vec<String> {
     let module = source.path.trim_start_matches("shards/src/").trim_end_matches(".rs");
     let top = module.split('/').next().unwrap_or(module);
     let Some(allowed) = below(top) else { return Vec::new() };

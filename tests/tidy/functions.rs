@@ -10,14 +10,14 @@ struct Function<'a> {
 }
 
 /// Functions with more lines than this.
-pub fn longer_than(source: &Source, most: usize) -> Vec<String> {
+pub(crate) fn longer_than(source: &Source, most: usize) -> Vec<String> {
     let long = functions(source).into_iter().filter(|function| function.lines > most);
     long.map(|f| source.offence(f.at, &format!("fn {} has {} lines, at most {most}", f.name, f.lines)))
         .collect()
 }
 
 /// The median length of all functions but tests.
-pub fn median(sources: &[Source]) -> usize {
+pub(crate) fn median(sources: &[Source]) -> usize {
     let code = |source: &Source| {
         let before_tests = source.tests_at();
         let functions = functions(source).into_iter().filter(move |function| function.at < before_tests);

@@ -21,7 +21,7 @@ const MACHINES: &[(&str, &str)] =
 const PARTS: &[(&str, &str)] = &[("splice", "sip"), ("text", "sip")];
 
 /// Everything unfinished or private in this file.
-pub fn found(source: &Source) -> Vec<String> {
+pub(crate) fn found(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for (one, two) in UNFINISHED {
         let leftover = [*one, *two].concat();
@@ -44,7 +44,7 @@ fn offence(source: &Source, at: usize, what: &str) -> String {
 }
 
 /// Is there a fuzz target for this module of `wire`, with a corpus and a body that also runs on stable?
-pub fn fuzzed(module: &str) -> bool {
+pub(crate) fn fuzzed(module: &str) -> bool {
     let target = PARTS.iter().find(|(part, _)| *part == module).map_or(module, |(_, whole)| whole);
     let parts =
         [format!("fuzz_targets/{target}.rs"), format!("bodies/{target}.rs"), format!("corpus/{target}")];

@@ -8,7 +8,7 @@ const PLACES: &[&str] =
     &["src/", "shards/", "loadgen/", "tests/", "benches/", "fuzz/", "scripts/", "config/", "docs/", ".ci/"];
 
 /// Paths in backquotes that lead nowhere.
-pub fn missing_files(page: &Source) -> Vec<String> {
+pub(crate) fn missing_files(page: &Source) -> Vec<String> {
     let quoted = page.text.split('`').skip(1).step_by(2);
     let paths = quoted.map(|path| path.trim_start_matches("./")).filter(|path| is_path(path));
     paths.filter(|path| !exists(path)).map(|path| format!("{}: there is no {path}", page.path)).collect()
@@ -19,7 +19,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Drop reasons and metrics that `docs/OPERATIONS.md` does not name.
-pub fn unexplained_figures() -> Vec<String> {
+pub(crate) fn unexplained_figures() -> Vec<String> {
     let page = text("docs/OPERATIONS.md");
     let reasons = DropReason::ALL.iter().map(|reason| reason.label().to_owned());
     let named =

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where Rust is.
-pub const RUST: &[&str] = &["src", "shards", "loadgen", "tests", "benches", "fuzz"];
+pub(crate) const RUST: &[&str] = &["src", "shards", "loadgen", "tests", "benches", "fuzz"];
 /// The pages for readers.
-pub const PAGES: &[&str] = &["README.md", "docs"];
+pub(crate) const PAGES: &[&str] = &["README.md", "docs"];
 /// All that people wrote.
-pub const ALL: &[&str] = &[
+pub(crate) const ALL: &[&str] = &[
     "src",
     "shards",
     "loadgen",
@@ -26,34 +26,34 @@ pub const ALL: &[&str] = &[
 ];
 
 /// One file.
-pub struct Source {
+pub(crate) struct Source {
     /// From the root of the repository, with slashes.
-    pub path: String,
+    pub(crate) path: String,
     /// As it is.
-    pub text: String,
+    pub(crate) text: String,
     /// The same lines, with blanks for comments and for what is in quotes (Rust only).
-    pub code: String,
+    pub(crate) code: String,
 }
 
 impl Source {
-    pub fn new(path: String, text: String) -> Self {
+    pub(crate) fn new(path: String, text: String) -> Self {
         let code = if path.ends_with(".rs") { blank(&text) } else { text.clone() };
         Self { path, text, code }
     }
 
     /// The number of the line that holds this octet, from 1.
-    pub fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         self.code.as_bytes()[..at].iter().filter(|&&octet| octet == b'\n').count() + 1
     }
 
     /// Where the unit tests at the end of the file begin.
-    pub fn tests_at(&self) -> usize {
+    pub(crate) fn tests_at(&self) -> usize {
         let whole = self.path.contains("tests/") || self.path.ends_with("/tests.rs");
         if whole { 0 } else { self.code.find("#[cfg(test)]\nmod ").unwrap_or(self.code.len()) }
     }
 
     /// An offence at this octet.
-    pub fn offence(&self, at: usize, what: &str) -> String {
+    pub(crate) fn offence(&self, at: usize, what: &str) -> String {
         format!("{}:{}: {what}", self.path, self.line(at))
     }
 }
@@ -63,7 +63,7 @@ fn root() -> &'static Path {
 }
 
 /// All text files under these places; places that are not there have none. Corpora are not ours to judge.
-pub fn read(places: &[&str]) -> Vec<Source> {
+pub(crate) fn read(places: &[&str]) -> Vec<Source> {
     let paths = places.iter().flat_map(|place| files(place));
     let mut sources = Vec::new();
     for path in paths.filter(|path| !path.contains("/corpus/") && !path.contains("/target/")) {
@@ -75,17 +75,17 @@ pub fn read(places: &[&str]) -> Vec<Source> {
 }
 
 /// The text of one file that must be there.
-pub fn text(path: &str) -> String {
+pub(crate) fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Is there such a file or directory?
-pub fn exists(path: &str) -> bool {
+pub(crate) fn exists(path: &str) -> bool {
     root().join(path).exists()
 }
 
 /// Files below a place, from the root of the repository, sorted.
-pub fn files(place: &str) -> Vec<String> {
+pub(crate) fn files(place: &str) -> Vec<String> {
     let mut found = Vec::new();
     collect(&root().join(place), &mut found);
     let relative = |path: PathBuf| path.strip_prefix(root()).map(|p| p.display().to_string()).ok();
@@ -104,19 +104,19 @@ fn collect(path: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Modules directly in a directory, but for `mod`.
-pub fn modules(place: &str) -> Vec<String> {
+pub(crate) fn modules(place: &str) -> Vec<String> {
     let entries = fs::read_dir(root().join(place)).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.map(|name| name.trim_end_matches(".rs").to_owned()).filter(|name| name != "mod").collect()
 }
 
 /// Where this word begins, standing alone.
-pub fn word(code: &str, word: &str) -> Option<usize> {
+pub(crate) fn word(code: &str, word: &str) -> Option<usize> {
     words(code, word).next()
 }
 
 /// All places where this word stands alone.
-pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let octets = code.as_bytes();
     let part = |at: usize| octets.get(at).is_some_and(|&octet| is_word(octet));
     let alone = move |at: usize| (at == 0 || !part(at - 1)) && !part(at + word.len());
@@ -124,7 +124,7 @@ pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 
 }
 
 /// May this octet stand in a name?
-pub fn is_word(octet: u8) -> bool {
+pub(crate) fn is_word(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || octet == b'_'
 }
 

@@ -3,7 +3,7 @@
 use crate::source::{Source, words};
 
 /// Uses of `unsafe` outside `src/io`, or without a reason.
-pub fn unexplained(source: &Source) -> Vec<String> {
+pub(crate) fn unexplained(source: &Source) -> Vec<String> {
     let judge = |at| {
         (!source.path.starts_with("src/io/"))
             .then_some("unsafe outside src/io")

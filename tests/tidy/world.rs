@@ -33,7 +33,7 @@ const CRATES: &[&str] =
     &["glommio", "socket2", "tokio", "libc", "io-uring", "rustix", "portolan", "portolan-loadgen"];
 
 /// Everything in this file that touches the world.
-pub fn touched(source: &Source) -> Vec<String> {
+pub(crate) fn touched(source: &Source) -> Vec<String> {
     let doors =
         DOORS.iter().flat_map(|(name, why)| words(&source.code, name).map(move |at| (at, *name, *why)));
     let mut found: Vec<String> =
@@ -66,7 +66,7 @@ fn globals(source: &Source) -> Vec<String> {
 }
 
 /// Banned dependencies in this manifest.
-pub fn dependencies(manifest: &str) -> Vec<String> {
+pub(crate) fn dependencies(manifest: &str) -> Vec<String> {
     let name = |line: &str| line.split(['.', ' ', '=']).next().unwrap_or("").trim_matches('"').to_owned();
     let banned = |line: &&str| CRATES.contains(&name(line).as_str());
     manifest.lines().filter(banned).map(|line| format!("shards/Cargo.toml: {line}")).collect()
