@@ -25,7 +25,8 @@ lab_config() {
     sed -e 's/interval_s: 25/interval_s: 4/' "$@" "$HERE/config/portolan.ron" >"$file"
 }
 
-# reload: after a change of the file; "loaded" is counted by Portolan itself.
+# reload: what an operator does after a change of the file (the watcher of the file may be faster).
 reload() { kill -HUP "${PIDS[portolan]}"; }
 
+# quiet COMMAND...: without its output.
 quiet() { "$@" >/dev/null 2>&1; }
