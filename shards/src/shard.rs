@@ -212,7 +212,8 @@ impl Shard {
             self.close_listeners();
             self.forget_realms();
             let leftover = self.listeners.len() > wanted(&self.mapping, self.id).len()
-                || self.realms.len() > self.mapping.realms.len();
+                || self.realms.len() > self.mapping.realms.len()
+                || self.softswitches.len() > self.mapping.softswitches.len();
             self.sweep = leftover.then_some(now + SWEEP);
         }
         self.sessions.refill(now, &mut self.rng, &mut self.out);
@@ -230,7 +231,7 @@ impl Shard {
 
     fn forget_realms(&mut self) {
         let (mapping, sip) = (&self.mapping, &self.sip);
-        self.softswitches.retain(|s| mapping.softswitches.contains(s) || Arc::strong_count(s) > 1);
+        self.softswitches.retain(|s| mapping.softswitches.contains(s) || sip.uses_softswitch(s));
         let gone = |realm: &mut Arc<Realm>| mapping.realm(realm.id).is_none() && !sip.uses_realm(realm.id);
         for realm in self.realms.extract_if(.., gone) {
             self.sessions.retire(realm.id, &mut self.out);

@@ -170,3 +170,19 @@ fn an_options_to_portolan_itself_is_answered_here() {
     let ok = world.core_sends("10.0.0.10:5060", options).remove(0);
     assert!(ok.text().starts_with("SIP/2.0 200 OK\r\n"), "{}", ok.text());
 }
+
+#[test]
+fn a_softswitch_that_a_reload_removes_is_no_longer_heard() {
+    let options = "OPTIONS sip:10.0.0.10:5060 SIP/2.0\nVia: SIP/2.0/UDP 10.0.0.20;branch=z9hG4bKo\nMax-Forwards: 70\n\
+        From: <sip:x@10.0.0.20>;tag=1\nTo: <sip:10.0.0.10>\nCall-ID: o\nCSeq: 1 OPTIONS\nContent-Length: 0\n\n";
+    let mut world = World::new(mapping(2));
+    let mut new = mapping(2);
+    let moved = portolan_shards::realm::Softswitch {
+        targets: vec![addr("10.0.0.21:5060")],
+        ..(*new.softswitches[0]).clone()
+    };
+    new.softswitches = vec![Arc::new(moved)];
+    world.reload(new);
+    world.pass(std::time::Duration::from_secs(100));
+    assert!(world.core_sends("10.0.0.10:5060", options).is_empty());
+}

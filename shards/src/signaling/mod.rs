@@ -58,6 +58,9 @@ pub trait Adapter {
     /// Is anything still running on this realm?
     fn uses_realm(&self, realm: RealmId) -> bool;
 
+    /// Is anything still running with this softswitch?
+    fn uses_softswitch(&self, softswitch: &Softswitch) -> bool;
+
     /// Write the gauges.
     fn gauges(&self, cx: &mut Cx<'_>);
 }

@@ -94,6 +94,11 @@ impl Bindings {
         self.by_user.get(user)?.iter().rev().copied().find(fits)
     }
 
+    /// Is any binding registered at this softswitch?
+    pub(super) fn uses_softswitch(&self, softswitch: &Softswitch) -> bool {
+        self.table.iter().any(|(_, binding)| *binding.softswitch == *softswitch)
+    }
+
     /// The realm of a binding was configured anew at the same address.
     pub(super) fn rehome(&mut self, key: Key, realm: Arc<Realm>) {
         let Some(binding) = self.table.get_mut(key) else { return };

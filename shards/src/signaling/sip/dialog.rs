@@ -150,6 +150,11 @@ impl Dialogs {
         self.table.iter().any(|(_, dialog)| dialog.legs.iter().any(|leg| leg.realm.id == realm))
     }
 
+    /// Is any dialog with this softswitch?
+    pub(super) fn uses_softswitch(&self, softswitch: &Softswitch) -> bool {
+        self.table.iter().any(|(_, dialog)| *dialog.softswitch == *softswitch)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -19,6 +19,7 @@ mod within;
 use super::{Adapter, Cx};
 use crate::fault::Fault;
 use crate::io::{Crossing, DropReason, Input, Target};
+use crate::realm::Softswitch;
 use crate::session::Sessions;
 use crate::table::Key;
 use crate::timer::Timers;
@@ -79,7 +80,9 @@ impl Adapter for Sip {
             cx.stats.response(status);
             return self.handle_response(cx, &message, input.flow);
         }
-        cx.stats.request(message.method());
+        if target.is_none() {
+            cx.stats.request(message.method());
+        }
         self.handle_request(cx, &message, input.flow, target)
     }
 
@@ -127,6 +130,10 @@ impl Adapter for Sip {
 
     fn uses_realm(&self, realm: RealmId) -> bool {
         self.dialogs.uses_realm(realm)
+    }
+
+    fn uses_softswitch(&self, softswitch: &Softswitch) -> bool {
+        self.dialogs.uses_softswitch(softswitch) || self.bindings.uses_softswitch(softswitch)
     }
 
     fn gauges(&self, cx: &mut Cx<'_>) {

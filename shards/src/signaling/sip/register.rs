@@ -6,7 +6,7 @@ use super::hop::{self, Rewrite};
 use super::reply::Reply;
 use super::request::Upstream;
 use super::{Sip, Wake, number};
-use crate::io::Crossing;
+use crate::io::{Crossing, DropReason};
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::table::Key;
@@ -99,6 +99,7 @@ impl Sip {
         }
         let limits = &cx.mapping.limits;
         if self.bindings.len() >= limits.bindings || self.bindings.of(aor).len() >= limits.contacts_per_aor {
+            cx.dropped(DropReason::Limit);
             return None;
         }
         let key = self.bindings.insert(Binding {

@@ -7,7 +7,7 @@ use super::reply::Reply;
 use super::transaction::Purpose;
 use super::{Ended, Sip, Wake, answer_flow, body, owner, respond};
 use crate::fault::Fault;
-use crate::io::Target;
+use crate::io::{DropReason, Target};
 use crate::realm::{Realm, Softswitch};
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
@@ -61,6 +61,7 @@ impl Sip {
         let message = request.message;
         check(message)?;
         if self.transactions.len() >= cx.mapping.limits.transactions {
+            cx.dropped(DropReason::Limit);
             return Err(Reply::UNAVAILABLE);
         }
         if let Some(dialog) = self.dialog_of(cx, message, request.side) {
@@ -127,6 +128,9 @@ impl Sip {
         }
         let softswitch = cx.softswitch_at(&flow).ok_or(Reply::FORBIDDEN)?;
         let labelled = owner::binding_label(cx, bytes, &uri).map(|label| label.key);
+        if labelled.is_none() && hop::label_of(bytes, &uri).is_some() {
+            cx.dropped(DropReason::BadLabel);
+        }
         let by_user = || self.bindings.of_user(uri.user?.of(bytes), &softswitch);
         let binding = labelled.filter(|key| self.bindings.get(*key).is_some()).or_else(by_user);
         let binding = binding.and_then(|key| self.bindings.get(key)).ok_or(Reply::NOT_FOUND)?;
@@ -248,7 +252,10 @@ impl Sip {
         if cx.draining {
             return Err(Reply::UNAVAILABLE);
         }
-        let session = cx.sessions.open(cx.now, &up.access, &up.core).ok_or(Reply::UNAVAILABLE)?;
+        let Some(session) = cx.sessions.open(cx.now, &up.access, &up.core) else {
+            cx.dropped(DropReason::Limit);
+            return Err(Reply::UNAVAILABLE);
+        };
         cx.stats.sessions_opened += 1;
         cx.sessions.trust(cx.now, session, Side::Access, terminal.remote.ip());
         Ok(Some(session))
