@@ -3,6 +3,8 @@
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
+use siphasher::sip::SipHasher13;
+use std::hash::BuildHasher;
 
 /// A shard's generator.
 #[derive(Clone, Debug)]
@@ -27,5 +29,27 @@ impl Rng {
     /// Fill with random octets.
     pub fn fill(&mut self, out: &mut [u8]) {
         self.0.fill_bytes(out);
+    }
+}
+
+/// Hashes the keys of tables whose names outsiders choose (Call-IDs, addresses of record, branches), so that nobody can
+/// choose collisions: SipHash-1-3 under a random key.
+#[derive(Clone, Debug)]
+pub struct Keyed([u8; 16]);
+
+impl Keyed {
+    /// Under a key of its own.
+    pub fn new(rng: &mut Rng) -> Self {
+        let mut key = [0; 16];
+        rng.fill(&mut key);
+        Self(key)
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
     }
 }

@@ -42,6 +42,7 @@ impl Shard {
     /// A shard of `mapping.shards`, with its listeners and its first media ports queued as outputs. `seed` decides
     /// every random choice; take it from the operating system in production.
     pub fn new(id: ShardId, mapping: Arc<Mapping>, seed: [u8; 32], now: Instant) -> Self {
+        let mut rng = Rng::new(seed);
         let mut shard = Self {
             id,
             sealer: Sealer::new(&mapping.secret),
@@ -49,9 +50,9 @@ impl Shard {
             realms: Vec::new(),
             softswitches: Vec::new(),
             listeners: Vec::new(),
-            rng: Rng::new(seed),
             sessions: Sessions::default(),
-            sip: Sip::default(),
+            sip: Sip::new(&mut rng),
+            rng,
             stats: Stats::default(),
             out: VecDeque::new(),
             draining: false,

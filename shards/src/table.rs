@@ -20,11 +20,16 @@ pub struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { slab: Slab::new(), generation: 0 }
+        Self::starting_at(0)
     }
 }
 
 impl<T> Table<T> {
+    /// No entries; the first one has the generation after this. Start at random where keys outlive the process.
+    pub const fn starting_at(generation: u32) -> Self {
+        Self { slab: Slab::new(), generation }
+    }
+
     /// Add an entry.
     pub fn insert(&mut self, value: T) -> Key {
         self.generation = self.generation.wrapping_add(1);

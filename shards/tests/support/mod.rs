@@ -94,8 +94,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(mapping: Mapping) -> Self {
+        Self::seeded(mapping, 0)
+    }
+
+    /// Another start of the process has another seed.
+    pub(crate) fn seeded(mapping: Mapping, seed: u8) -> Self {
         let (now, mapping) = (Instant::from_nanos(1_000_000_000), Arc::new(mapping));
-        let shard = |n| Shard::new(ShardId(n), mapping.clone(), [n as u8 + 1; 32], now);
+        let shard = |n| Shard::new(ShardId(n), mapping.clone(), [seed + n as u8 + 1; 32], now);
         let shards = (0..mapping.shards).map(shard).collect();
         let mut world =
             Self { now, shards, open: HashSet::new(), listeners: Vec::new(), crossings: 0, sent: Vec::new() };

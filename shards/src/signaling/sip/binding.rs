@@ -1,5 +1,6 @@
 //! Bindings: where each registered terminal can be reached, as its NAT shows it now.
 
+use crate::random::{Keyed, Rng};
 use crate::realm::{Mapping, Realm, Softswitch};
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, RealmId};
@@ -40,14 +41,23 @@ pub(super) struct Aor {
 }
 
 /// All bindings of the shard.
-#[derive(Default)]
 pub(super) struct Bindings {
     table: Table<Binding>,
-    by_aor: HashMap<Aor, SmallVec<[Key; 1]>>,
-    by_user: HashMap<Bytes, SmallVec<[Key; 1]>>,
+    by_aor: HashMap<Aor, SmallVec<[Key; 1]>, Keyed>,
+    by_user: HashMap<Bytes, SmallVec<[Key; 1]>, Keyed>,
 }
 
 impl Bindings {
+    /// None. Registrars remember our labels for longer than we live: generations begin at random, so that an old label
+    /// does not name somebody else's binding.
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self {
+            table: Table::starting_at(rng.u64() as u32),
+            by_aor: HashMap::with_hasher(Keyed::new(rng)),
+            by_user: HashMap::with_hasher(Keyed::new(rng)),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
@@ -118,7 +128,7 @@ impl Bindings {
     }
 }
 
-fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 1]>>, name: &K, key: Key) {
+fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 1]>, Keyed>, name: &K, key: Key) {
     if let Some(keys) = index.get_mut(name) {
         keys.retain(|other| *other != key);
         if keys.is_empty() {

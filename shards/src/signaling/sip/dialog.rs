@@ -1,5 +1,6 @@
 //! Dialogs: what must be remembered of a call so that every later request finds its way (RFC 3261 section 12).
 
+use crate::random::{Keyed, Rng};
 use crate::realm::{Realm, Softswitch};
 use crate::session::SessionKey;
 use crate::table::{Key, Table};
@@ -83,14 +84,22 @@ impl Dialog {
 }
 
 /// All dialogs of the shard.
-#[derive(Default)]
 pub(super) struct Dialogs {
     table: Table<Dialog>,
-    by_call: HashMap<Bytes, SmallVec<[Key; 2]>>,
-    by_terminal: HashMap<SocketAddr, SmallVec<[Key; 2]>>,
+    by_call: HashMap<Bytes, SmallVec<[Key; 2]>, Keyed>,
+    by_terminal: HashMap<SocketAddr, SmallVec<[Key; 2]>, Keyed>,
 }
 
 impl Dialogs {
+    /// None yet.
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self {
+            table: Table::default(),
+            by_call: HashMap::with_hasher(Keyed::new(rng)),
+            by_terminal: HashMap::with_hasher(Keyed::new(rng)),
+        }
+    }
+
     pub(super) fn get(&self, key: Key) -> Option<&Dialog> {
         self.table.get(key)
     }
@@ -160,7 +169,7 @@ impl Dialogs {
     }
 }
 
-fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 2]>>, name: &K, key: Key) {
+fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 2]>, Keyed>, name: &K, key: Key) {
     if let Some(keys) = index.get_mut(name) {
         keys.retain(|other| *other != key);
         if keys.is_empty() {

@@ -19,6 +19,7 @@ mod within;
 use super::{Adapter, Cx};
 use crate::fault::Fault;
 use crate::io::{Crossing, DropReason, Input, Target};
+use crate::random::Rng;
 use crate::realm::Softswitch;
 use crate::session::Sessions;
 use crate::table::Key;
@@ -38,7 +39,6 @@ const DIALOG_IDLE: Duration = Duration::from_secs(3600);
 const HELD_FACTOR: u32 = 12;
 
 /// SIP on one shard.
-#[derive(Default)]
 pub struct Sip {
     transactions: Transactions,
     dialogs: Dialogs,
@@ -57,6 +57,18 @@ enum Wake {
     Binding(Key),
     /// It is time for the binding's next keepalive.
     Keepalive(Key),
+}
+
+impl Sip {
+    /// Nothing registered, no call.
+    pub fn new(rng: &mut Rng) -> Self {
+        Self {
+            transactions: Transactions::new(rng),
+            dialogs: Dialogs::new(rng),
+            bindings: Bindings::new(rng),
+            timers: Timers::default(),
+        }
+    }
 }
 
 impl Adapter for Sip {

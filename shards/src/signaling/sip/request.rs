@@ -319,7 +319,7 @@ fn matching_key(message: &Message<'_>, flow: &Flow) -> Vec<u8> {
         b"ACK" | b"CANCEL" => b"INVITE",
         method => method,
     };
-    let mut key = format!("{} {} ", flow.realm.0, flow.remote.ip()).into_bytes();
+    let mut key = format!("{} {} ", flow.local, flow.remote.ip()).into_bytes();
     if let Some(via) = message.top_via() {
         key.extend_from_slice(via.sent_by.of(bytes));
         key.push(b' ');

@@ -5,6 +5,7 @@
 
 use super::hop::Pair;
 use super::register::Registration;
+use crate::random::{Keyed, Rng};
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, ShardId, Side};
 use bytes::Bytes;
@@ -72,10 +73,9 @@ pub(super) enum Purpose {
 }
 
 /// All transactions of the shard.
-#[derive(Default)]
 pub(super) struct Transactions {
     table: Table<Transaction>,
-    incoming: HashMap<Vec<u8>, Key>,
+    incoming: HashMap<Vec<u8>, Key, Keyed>,
 }
 
 /// What a branch of ours names.
@@ -97,6 +97,11 @@ pub(super) struct Branch {
 }
 
 impl Transactions {
+    /// None yet.
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self { table: Table::default(), incoming: HashMap::with_hasher(Keyed::new(rng)) }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
