@@ -1,6 +1,5 @@
 //! The words that every floor shares: time, places and identities.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
@@ -119,21 +118,5 @@ impl Flow {
     /// The same two addresses, whatever generation of the configuration numbered the realm.
     pub fn same_path(&self, other: &Self) -> bool {
         (self.transport, self.local, self.remote) == (other.transport, other.local, other.remote)
-    }
-}
-
-/// Something that identifies a person or a place; logs show it redacted.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Pii<T>(pub T);
-
-impl<T> fmt::Debug for Pii<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl<T> fmt::Display for Pii<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }

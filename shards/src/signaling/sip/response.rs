@@ -170,7 +170,7 @@ impl Sip {
         let (initial, offered, server) =
             (matches!(known.purpose, Purpose::Initial(_)), known.offered, known.server);
         if status >= 300 {
-            self.failed(cx, message, transaction, key, initial, offered);
+            self.failed(cx, message, key, initial, offered);
         } else if initial && (101..300).contains(&status) {
             self.answered(cx, message, key, side, status);
         } else if (200..300).contains(&status) && !initial {
@@ -223,25 +223,15 @@ impl Sip {
             dialog.leg_mut(side).target = Some(target);
         }
         if side == Side::Core && dialog.leg(Side::Access).flow != server {
-            let old = dialog.leg(Side::Access).flow;
             if let Some(session) = dialog.session {
                 cx.sessions.trust(cx.now, session, Side::Access, server.remote.ip());
             }
-            tracing::debug!(?old, "a terminal moved within its dialog");
             self.dialogs.move_terminal(key, server);
         }
     }
 
     /// A request failed.
-    fn failed(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        transaction: Key,
-        key: Key,
-        initial: bool,
-        offered: bool,
-    ) {
+    fn failed(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, key: Key, initial: bool, offered: bool) {
         let status = message.status().unwrap_or(500);
         let gone = matches!(status, 408 | 481);
         match message.method() {
@@ -252,7 +242,6 @@ impl Sip {
             _ if offered => self.withdraw(cx, key),
             _ => {}
         }
-        tracing::trace!(?transaction, status, "request failed");
     }
 
     /// The BYE was challenged: the call is still up.
