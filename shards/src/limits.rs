@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Octets of one signaling datagram (the UDP maximum).
 pub const MAX_MESSAGE: usize = 65_535;
+/// Octets of the start line and headers of one SIP message on a stream.
+pub const MAX_HEADER_OCTETS: usize = 16_384;
 /// Header lines of one SIP message.
 pub const MAX_HEADERS: usize = 256;
 /// m= lines of one description.

@@ -1,6 +1,8 @@
 //! The fuzz targets' bodies on the stable compiler: the committed corpus, deterministic mutations of it, and
 //! hostile shapes at full datagram size.
 
+#[path = "../../fuzz/bodies/frame.rs"]
+mod frame;
 #[path = "../../fuzz/bodies/rtp.rs"]
 mod rtp;
 #[path = "../../fuzz/bodies/sdp.rs"]
@@ -10,7 +12,7 @@ mod sip;
 
 use portolan_shards::limits::MAX_MESSAGE;
 use portolan_shards::wire::sdp::Sdp;
-use portolan_shards::wire::sip::Message;
+use portolan_shards::wire::sip::{Frame, Message};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -81,6 +83,11 @@ fn sip_corpus_and_its_mutations() {
 }
 
 #[test]
+fn stream_corpus_and_its_mutations() {
+    replay("frame", frame::run);
+}
+
+#[test]
 fn sdp_corpus_and_its_mutations() {
     replay("sdp", sdp::run);
 }
@@ -95,6 +102,9 @@ fn rtp_corpus_and_its_mutations() {
 fn the_corpus_reaches_the_depths() {
     let messages = corpus("sip").iter().filter(|seed| Message::parse(seed).is_ok()).count();
     assert_eq!(messages, corpus("sip").len() - 2, "all but the ping and the bad version");
+    let streams = corpus("frame");
+    let framed = streams.iter().flat_map(|seed| frame::frames(seed, MAX_MESSAGE, seed.len()));
+    assert_eq!(framed.filter(|found| matches!(found, Frame::Message(_))).count(), 11);
     assert!(corpus("sdp").iter().all(|seed| Sdp::parse(seed).is_ok_and(|sdp| !sdp.media.is_empty())));
 }
 
@@ -125,6 +135,7 @@ fn hostile_repetitions_at_full_size() {
             bytes.extend_from_slice(prefix);
             bytes.extend(unit.iter().cycle().take(MAX_MESSAGE - bytes.len()));
             sip::run(&bytes);
+            frame::run(&bytes);
             bytes.truncate(MAX_MESSAGE - 4);
             bytes.extend_from_slice(b"\r\n\r\n");
             sip::run(&bytes);
@@ -137,6 +148,7 @@ proptest! {
     #[test]
     fn any_octets_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         sip::run(&bytes);
+        frame::run(&bytes);
         sdp::run(&bytes);
         rtp::run(&bytes);
     }
@@ -144,6 +156,7 @@ proptest! {
     #[test]
     fn any_text_of_the_grammar_is_safe(text in "([a-zA-Z]{1,3}[=:][ <>\";,@:/a-z0-9\\[\\]\\\\]{0,30}\r?\n){0,20}") {
         sip::run(text.as_bytes());
+        frame::run(text.as_bytes());
         sdp::run(text.as_bytes());
     }
 }

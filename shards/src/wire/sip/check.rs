@@ -1,6 +1,6 @@
 //! What a message must fulfil before anything above looks at it.
 
-use super::{Message, Name, NameAddr, Start, Via};
+use super::{Header, Message, Name, NameAddr, Start, Via};
 use crate::fault::Fault;
 use crate::wire::{Span, text};
 
@@ -28,17 +28,20 @@ pub(super) fn check(message: &Message<'_>) -> Result<(), Fault> {
 
 /// Where the body ends: by Content-Length, or at the end of the datagram (RFC 3261 18.3).
 pub(super) fn body_end(message: &Message<'_>) -> Result<usize, Fault> {
-    let fault = Fault::Malformed("Content-Length");
-    let mut lengths = message.all(Name::ContentLength).map(|h| text::number(h.value.of(message.bytes)));
-    let Some(first) = lengths.next() else {
+    let Some(length) = content_length(message.bytes, &message.headers)? else {
         return Ok(message.bytes.len());
     };
-    let length = first.and_then(|n| usize::try_from(n).ok()).ok_or(fault)?;
-    if lengths.any(|other| other != first) {
-        return Err(Fault::Malformed("two Content-Length"));
-    }
-    let end = message.body.start.checked_add(length).ok_or(fault)?;
+    let end = message.body.start.checked_add(length).ok_or(Fault::Malformed("Content-Length"))?;
     (end <= message.bytes.len()).then_some(end).ok_or(Fault::Malformed("Content-Length beyond the datagram"))
+}
+
+/// What Content-Length says, every time it is there.
+pub(super) fn content_length(bytes: &[u8], headers: &[Header]) -> Result<Option<usize>, Fault> {
+    let own = headers.iter().filter(|h| h.name == Name::ContentLength);
+    let mut lengths = own.map(|h| text::number(h.value.of(bytes)));
+    let Some(first) = lengths.next() else { return Ok(None) };
+    let length = first.and_then(|n| usize::try_from(n).ok()).ok_or(Fault::Malformed("Content-Length"))?;
+    lengths.all(|other| other == first).then_some(Some(length)).ok_or(Fault::Malformed("two Content-Length"))
 }
 
 /// Two of a header that can be there once only are a trap: another reader may take the other one.

@@ -3,6 +3,7 @@
 mod addr;
 mod body;
 mod check;
+mod frame;
 mod header;
 mod name;
 mod param;
@@ -11,6 +12,7 @@ mod uri;
 mod via;
 
 pub use addr::NameAddr;
+pub use frame::{Frame, Framer, frame};
 pub use header::{Header, values};
 pub use name::Name;
 pub use param::{Param, params};
