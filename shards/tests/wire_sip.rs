@@ -211,9 +211,11 @@ fn a_refused_request_can_be_answered() {
         with("Length: 4", "Length: 999"),
         with("X-Vendor:", "no colon"),
         with("314159", "99999999999"),
+        with("Contact:", "From: <sip:b@c>\r\nContact:"),
     ] {
         assert!(Message::parse(bad.as_bytes()).is_err());
         let message = sip::parse_for_reply(bad.as_bytes()).unwrap();
+        assert_eq!(message.all(Name::From).count(), 1);
         assert_eq!((message.method(), message.body()), (&b"INVITE"[..], &b""[..]));
         assert_eq!(
             message.value(Name::From).unwrap(),
@@ -224,10 +226,12 @@ fn a_refused_request_can_be_answered() {
 }
 
 #[test]
-fn what_has_no_return_address_is_not_answered() {
+fn what_cannot_be_matched_by_its_sender_is_not_answered() {
     assert!(sip::parse_for_reply(OK.as_bytes()).is_none());
     assert!(sip::parse_for_reply(INVITE.replace("INVITE", "ACK").as_bytes()).is_none());
-    assert!(sip::parse_for_reply(with("From: ", "X: ").as_bytes()).is_none());
+    assert!(sip::parse_for_reply(with("CSeq: ", "X: ").as_bytes()).is_none());
+    assert!(sip::parse_for_reply(with("Via: ", "X: ").replace("v: ", "X: ").as_bytes()).is_none());
+    assert!(sip::parse_for_reply(with("From: ", "X: ").as_bytes()).is_some(), "Via and CSeq are enough");
     assert!(sip::parse_for_reply(b"hello").is_none());
 }
 

@@ -1,7 +1,7 @@
 //! Octet-level helpers that the text scanners share.
 
 use super::Span;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Linear white space, folds included (RFC 3261 LWS).
 pub(crate) const fn is_lws(octet: u8) -> bool {
@@ -59,7 +59,16 @@ pub(crate) fn port(digits: &[u8]) -> Option<u16> {
 /// An IPv4 or IPv6 address; IPv6 with or without brackets.
 pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
     let bare = bytes.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(bytes);
-    std::str::from_utf8(bare).ok()?.parse().ok()
+    let text = std::str::from_utf8(bare).ok()?;
+    text.parse().ok().or_else(|| three_colons(text))
+}
+
+/// `2001:db8:::192.0.2.1`: the grammar of RFC 3261 let a third colon stand before an IPv4 tail, and RFC 5118 section
+/// 4.10 wants it read as the two that RFC 4291 has.
+fn three_colons(text: &str) -> Option<IpAddr> {
+    let (head, tail) = text.split_once(":::")?;
+    tail.parse::<Ipv4Addr>().ok()?;
+    format!("{head}::{tail}").parse().ok()
 }
 
 /// Splits `host[:port]`, white space around the colon tolerated (RFC 3261 `COLON`). The host keeps IPv6 brackets.
@@ -136,6 +145,16 @@ mod tests {
         let text = br#""a,\",b" <c,d>, e"#;
         let comma = find_top(text, Span::new(0, text.len()), |b| b == b',');
         assert_eq!(comma, Some(text.len() - 3));
+    }
+
+    #[test]
+    fn a_third_colon_is_tolerated_before_an_ipv4_tail_only() {
+        let two = ip(b"[2001:db8::192.0.2.1]");
+        assert!(two.is_some());
+        assert_eq!(ip(b"[2001:db8:::192.0.2.1]"), two);
+        for bad in [&b"[2001:db8:::1]"[..], b"[2001:db8::::192.0.2.1]", b"[1:::2:::192.0.2.1]", b"[:::]"] {
+            assert_eq!(ip(bad), None, "{}", bad.escape_ascii());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::wire::{Span, text};
 
 /// The first mandatory header that is not there.
-pub(super) fn missing(message: &Message<'_>) -> Option<Fault> {
+fn missing(message: &Message<'_>) -> Option<Fault> {
     let mandatory = [
         (Name::Via, "no Via"),
         (Name::From, "no From"),
@@ -15,6 +15,12 @@ pub(super) fn missing(message: &Message<'_>) -> Option<Fault> {
     ];
     let absent = mandatory.into_iter().find(|&(name, _)| message.value(name).is_none_or(<[u8]>::is_empty));
     absent.map(|(_, what)| Fault::Malformed(what))
+}
+
+/// Whether an answer would find its way and its transaction, whatever else is missing (RFC 4475 section 3.3.1).
+pub(super) fn is_answerable(message: &Message<'_>) -> bool {
+    let is_there = |name| message.value(name).is_some_and(|value| !value.is_empty());
+    is_there(Name::Via) && is_there(Name::CSeq)
 }
 
 /// Everything but the body's length.

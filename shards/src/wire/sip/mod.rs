@@ -42,16 +42,22 @@ pub fn is_ping(datagram: &[u8]) -> bool {
     datagram.iter().all(|b| matches!(b, b'\r' | b'\n' | 0))
 }
 
-/// A request that [`Message::parse`] refuses, but that can be answered with 400 or 505 because Via, From, To, Call-ID
-/// and CSeq are there. Nothing else about it is checked, lines that cannot be read are left out, and its body is not
-/// looked for. `None` for a response, for ACK, and for what cannot be answered.
+/// A request that [`Message::parse`] refuses, but that can be answered with 400 or 505: the sender finds its
+/// transaction by Via and CSeq (RFC 3261 section 17.1.3), so these must be there. Nothing else about it is checked:
+/// lines that cannot be read are left out, a repeated header is its first one, and the body is not looked for. `None`
+/// for a response, for ACK, and for what cannot be answered.
 pub fn parse_for_reply(datagram: &[u8]) -> Option<Message<'_>> {
     let line = text::line(datagram, skip_line_ends(datagram));
     let start = start::parse_lenient(datagram, header::content(datagram, line))?;
-    let scan = header::scan(datagram, line.end);
+    let mut scan = header::scan(datagram, line.end);
+    let mut copied = [Name::From, Name::To, Name::CallId, Name::CSeq].map(|name| (name, false));
+    scan.headers.retain(|header| {
+        let seen = copied.iter_mut().find(|(name, _)| *name == header.name);
+        !seen.is_some_and(|(_, seen)| std::mem::replace(seen, true))
+    });
     let body = Span::empty(datagram.len());
     let message = Message { bytes: datagram, start, headers: scan.headers, headers_end: scan.end, body };
-    (check::missing(&message).is_none() && message.method() != b"ACK").then_some(message)
+    (check::is_answerable(&message) && message.method() != b"ACK").then_some(message)
 }
 
 fn skip_line_ends(bytes: &[u8]) -> usize {

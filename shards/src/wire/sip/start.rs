@@ -1,5 +1,6 @@
 //! The start line.
 
+use super::uri::Uri;
 use crate::fault::Fault;
 use crate::wire::{Span, text};
 
@@ -57,6 +58,9 @@ fn request(bytes: &[u8], line: Span, method: Span) -> Result<Start, Fault> {
     }
     is_uri_text(uri.of(bytes)).then_some(()).ok_or(Fault::Malformed("Request-URI"))?;
     check_version(version.of(bytes))?;
+    if Uri::parse(bytes, uri).is_ok_and(|uri| uri.headers.is_some()) {
+        return Err(Fault::Malformed("Request-URI with headers"));
+    }
     Ok(Start::Request { method, uri, version })
 }
 
@@ -139,6 +143,14 @@ mod tests {
         ] {
             assert!(start(bad).is_err(), "{}", bad.escape_ascii());
         }
+    }
+
+    /// RFC 3261 19.1.1, table 1: they may become headers of the message for who believes in them.
+    #[test]
+    fn a_request_uri_has_no_headers() {
+        let line = b"INVITE sip:a@b?Route=%3Csip:c%3E SIP/2.0";
+        assert_eq!(start(line), Err(Fault::Malformed("Request-URI with headers")));
+        assert!(start(b"INVITE sip:a?b@c SIP/2.0").is_ok(), "a question mark may stand in the user");
     }
 
     #[test]
