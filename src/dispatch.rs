@@ -71,6 +71,7 @@ mod tests {
             transport: Transport::Udp,
             local: ([127, 0, 0, 1], 5060).into(),
             remote: ([127, 0, 0, 1], port).into(),
+            stream: None,
         };
         Crossing::FlowMoved { old: flow, new: flow }
     }

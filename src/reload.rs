@@ -137,6 +137,8 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
     change("advertised", &old.advertised, &new.advertised, &mut parts);
     change("sip", &old.sip, &new.sip, &mut parts);
     change("per_shard", &old.per_shard, &new.per_shard, &mut parts);
+    change("per_shard_tls", &old.per_shard_tls, &new.per_shard_tls, &mut parts);
+    change("large", &old.large, &new.large, &mut parts);
     change("media", &(old.media.first, old.media.last), &(new.media.first, new.media.last), &mut parts);
     change("learn_net", &old.learn_net, &new.learn_net, &mut parts);
     change("keepalive", &old.keepalive, &new.keepalive, &mut parts);
@@ -149,6 +151,8 @@ fn softswitch_changes(old: &Softswitch, new: &Softswitch) -> Vec<String> {
     change("targets", &old.targets, &new.targets, &mut parts);
     change("sources", &old.sources, &new.sources, &mut parts);
     change("domain", &old.domain, &new.domain, &mut parts);
+    change("probe", &old.probe, &new.probe, &mut parts);
+    change("patience", &old.patience, &new.patience, &mut parts);
     parts
 }
 
@@ -160,7 +164,7 @@ fn change<T: PartialEq + Debug>(what: &str, old: &T, new: &T, parts: &mut Vec<St
 
 /// Routes by name: indices and numbers may move without a change of meaning.
 fn named_routes(mapping: &Mapping) -> Vec<(Option<&str>, Option<&str>, &[String])> {
-    let whole = mapping.routes.iter().map(|Route { access, softswitch, domains }| {
+    let whole = mapping.routes.iter().map(|Route { access, softswitch, domains, .. }| {
         let realm = mapping.realm(*access).map(|realm| realm.name.as_str());
         let softswitch = mapping.softswitches.get(*softswitch).map(|softswitch| softswitch.name.as_str());
         (realm, softswitch, domains.as_slice())
@@ -183,7 +187,8 @@ fn try_listeners(old: &Mapping, new: &Mapping) -> Result<(), String> {
 fn listeners(mapping: &Mapping) -> impl Iterator<Item = SocketAddr> {
     mapping.realms.iter().flat_map(|realm| {
         let shared = realm.sip.iter().map(|&(_, port)| SocketAddr::new(realm.address, port));
-        let homes = (0..mapping.shards).filter_map(|shard| realm.home(ShardId(shard)));
+        let homes = (0..mapping.shards).flat_map(|shard| mapping.homes(realm, ShardId(shard)));
+        let homes = homes.map(|(_, address)| address);
         shared.chain(homes).collect::<Vec<_>>()
     })
 }

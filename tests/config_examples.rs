@@ -39,14 +39,14 @@ fn the_shipped_file_spells_out_the_defaults() {
 fn the_loopback_mapping_needs_no_other_network() {
     let mapping = example("loopback.ron").mapping;
     assert!(mapping.realms.iter().all(|realm| realm.address.is_loopback()));
-    assert!(mapping.softswitches.iter().all(|s| s.targets.iter().all(|t| t.ip().is_loopback())));
+    assert!(mapping.softswitches.iter().all(|s| s.targets.iter().all(|t| t.address.ip().is_loopback())));
 }
 
 #[test]
 fn home_workers_reach_their_enterprise_by_domain() {
     let mapping = example("two-enterprises.ron").mapping;
     let id = |name: &str| mapping.realms.iter().find(|realm| realm.name == name).expect("it is there").id;
-    let served = |realm: &str, domain: &str| mapping.route(id(realm), domain).map(|s| s.name.as_str());
+    let served = |realm: &str, domain: &str| mapping.route(id(realm), domain).map(|(_, s)| s.name.as_str());
     assert_eq!(served("internet", "ACME.example"), Some("acme-pbx"));
     assert_eq!(served("internet", "198.51.100.10"), Some("public"));
     assert_eq!(served("acme", "anything"), Some("acme-pbx"));
@@ -57,5 +57,8 @@ fn home_workers_reach_their_enterprise_by_domain() {
 fn ipv6_realms_have_ipv6_homes() {
     let mapping = example("ipv6.ron").mapping;
     let core = mapping.realms.iter().find(|realm| realm.name == "core6").expect("it is there");
-    assert_eq!(core.home(portolan_shards::types::ShardId(1)), "[fd00::10]:6001".parse().ok());
+    assert_eq!(
+        core.home(portolan_shards::types::ShardId(1), portolan_shards::types::Transport::Udp),
+        "[fd00::10]:6001".parse().ok()
+    );
 }

@@ -79,7 +79,7 @@ fn fragments_add_realms_softswitches_and_mappings() {
     files.write("conf.d/notes.txt", "not a configuration");
     let loaded = files.run();
     assert_eq!(loaded.mapping.realms.len(), 3);
-    assert_eq!(loaded.mapping.route(RealmId(2), "x").map(|s| s.name.as_str()), Some("sy"));
+    assert_eq!(loaded.mapping.route(RealmId(2), "x").map(|(_, s)| s.name.as_str()), Some("sy"));
     assert_eq!(loaded.files.len(), 3);
 }
 

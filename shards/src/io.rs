@@ -6,13 +6,14 @@
 use crate::types::{Flow, MediaPort, Proto, RealmId, ShardId, Transport};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// One signaling message as it arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Where it came in and from whom.
     pub flow: Flow,
-    /// The whole datagram.
+    /// The whole datagram, or one message of a stream.
     pub bytes: &'a [u8],
 }
 
@@ -20,13 +21,24 @@ pub struct Input<'a> {
 /// announces it is sent.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Send `bytes` from `flow.local` to `flow.remote`.
+    /// Send `bytes` from `flow.local` to `flow.remote`; or write them to the connection `flow.stream`, which is this
+    /// shard's. On a connection that is still being dialled they wait.
     Transmit {
         /// The path to take.
         flow: Flow,
-        /// The datagram.
+        /// The datagram, or one message of a stream.
         bytes: Bytes,
     },
+    /// Dial `flow.remote` from the address of `flow.local`, at any port. What fails or ends later is told by
+    /// `Shard::closed`.
+    Connect {
+        /// The flow that the connection will be.
+        flow: Flow,
+        /// TLS: the name that the peer's certificate must have; its address when there is none.
+        name: Option<Arc<str>>,
+    },
+    /// Write what is queued, then close the connection. `Shard::closed` is not called for it.
+    Disconnect(Flow),
     /// Bind this media port on its realm's address, then call `Shard::port_opened`.
     OpenPort(MediaPort),
     /// Stop receiving on this media port and release it.
@@ -71,6 +83,18 @@ pub enum Crossing {
         /// Set by the shard that owns the addressed terminal's binding: where to send the message.
         target: Option<Target>,
     },
+    /// Something to send on a connection that the other shard holds.
+    Transmit {
+        /// The connection.
+        flow: Flow,
+        /// One message.
+        bytes: Bytes,
+    },
+    /// A connection has ended.
+    FlowLost {
+        /// The flow that it was.
+        flow: Flow,
+    },
     /// A terminal proved a new flow (REGISTER answered 200): calls that used the old one follow.
     FlowMoved {
         /// The flow so far.
@@ -85,6 +109,8 @@ impl Crossing {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Message { .. } => "message",
+            Self::Transmit { .. } => "transmit",
+            Self::FlowLost { .. } => "flow_lost",
             Self::FlowMoved { .. } => "flow_moved",
         }
     }

@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const MAX_MESSAGE: usize = 65_535;
 /// Octets of the start line and headers of one SIP message on a stream.
 pub const MAX_HEADER_OCTETS: usize = 16_384;
+/// Octets of one signaling message on a connection.
+pub const MAX_STREAM_MESSAGE: usize = 65_535;
+/// How long a message on a connection may take from its first octet to its last.
+pub const STREAM_STALL: Duration = Duration::from_secs(10);
 /// Header lines of one SIP message.
 pub const MAX_HEADERS: usize = 256;
 /// m= lines of one description.
@@ -34,6 +38,12 @@ pub struct Limits {
     pub contacts_per_aor: usize,
     /// Transactions open at once.
     pub transactions: usize,
+    /// Connections of stream transports.
+    pub streams: usize,
+    /// Connections from one address.
+    pub streams_per_source: usize,
+    /// A connection by which nothing came for this long is closed.
+    pub stream_idle: Duration,
     /// A session without any accepted media for this long is reaped.
     pub media_idle: Duration,
     /// A session that was never answered is reaped after this long (RFC 3261 timer C and a margin).
@@ -49,6 +59,9 @@ impl Default for Limits {
             bindings: 500_000,
             contacts_per_aor: 16,
             transactions: 200_000,
+            streams: 50_000,
+            streams_per_source: 2_000,
+            stream_idle: Duration::from_secs(900),
             media_idle: Duration::from_secs(300),
             setup: Duration::from_secs(200),
             port_rest: PORT_REST,

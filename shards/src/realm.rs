@@ -46,8 +46,12 @@ pub struct Realm {
     pub advertised: IpAddr,
     /// Shared signaling listeners (every shard binds each with SO_REUSEPORT).
     pub sip: Vec<(Transport, u16)>,
-    /// Core realms: the signaling port of shard 0; shard n has this plus n.
+    /// Core realms: the UDP and TCP signaling port of shard 0; shard n has this plus n.
     pub per_shard: Option<u16>,
+    /// Core realms: the TLS port of shard 0; shard n has this plus n. Needed where a softswitch is reached by TLS.
+    pub per_shard_tls: Option<u16>,
+    /// Requests that are too large for a datagram (RFC 3261 section 18.1.1) toward softswitches of this realm.
+    pub large: Large,
     /// First and last media port, shared by all shards.
     pub media: PortRange,
     /// Access realms: also accept media from the signaling source's /24 (IPv6 /64) after a longer proof (rank 2).
@@ -57,15 +61,49 @@ pub struct Realm {
 }
 
 impl Realm {
+    /// A realm of this name and place with nothing said but what must be: no listener, no option.
+    pub fn new(id: RealmId, name: &str, side: Side, address: IpAddr, media: PortRange) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            side,
+            address,
+            advertised: address,
+            sip: Vec::new(),
+            per_shard: None,
+            per_shard_tls: None,
+            large: Large::default(),
+            media,
+            learn_net: false,
+            keepalive: KeepaliveMethod::Options,
+        }
+    }
+
     /// The address that the given shard's answers come home to (core realms).
-    pub fn home(&self, shard: ShardId) -> Option<SocketAddr> {
-        self.per_shard.map(|base| SocketAddr::new(self.address, base + shard.0))
+    pub fn home(&self, shard: ShardId, transport: Transport) -> Option<SocketAddr> {
+        let base = if transport.is_secure() { self.per_shard_tls } else { self.per_shard };
+        base.map(|base| SocketAddr::new(self.address, base + shard.0))
+    }
+
+    /// Is this one of the shared listeners?
+    pub fn listens(&self, transport: Transport, port: u16) -> bool {
+        self.sip.contains(&(transport, port))
     }
 
     /// The first shared signaling address, as bound.
     pub fn shared(&self) -> Option<SocketAddr> {
         self.sip.first().map(|&(_, port)| SocketAddr::new(self.address, port))
     }
+}
+
+/// What happens to a request that grows beyond what RFC 3261 section 18.1.1 wants in a datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Large {
+    /// It is sent by UDP all the same: IP fragments it.
+    #[default]
+    Udp,
+    /// It is sent by TCP to the same address and port.
+    Tcp,
 }
 
 /// An inclusive range of UDP ports.
@@ -109,18 +147,96 @@ pub struct Softswitch {
     pub name: String,
     /// The core realm it is reached through.
     pub realm: RealmId,
-    /// Where requests go; the first one is used (failover is for later).
-    pub targets: Vec<SocketAddr>,
+    /// Where requests go, in the order of their priorities. Empty while no name could be resolved.
+    pub targets: Vec<Server>,
     /// Sources whose requests are accepted, besides the targets' addresses.
     pub sources: Vec<IpNet>,
     /// The domain that replaces Portolan's own address in From, To and Request-URI.
     pub domain: Option<String>,
+    /// Time between two OPTIONS that ask a server whether it serves; `None`: it is never asked.
+    pub probe: Option<Duration>,
+    /// A request that got no answer at all for this long goes to the next server, if there is one (at most 64 times T1,
+    /// RFC 3261 section 17.1.2.2 timer F).
+    pub patience: Duration,
 }
 
 impl Softswitch {
+    /// Another server is tried after this long without any answer.
+    pub const PATIENCE: Duration = Duration::from_secs(4);
+
+    /// A softswitch of this name and these servers, never probed, without a domain.
+    pub fn new(name: &str, realm: RealmId, targets: Vec<Server>) -> Self {
+        Self {
+            name: name.to_owned(),
+            realm,
+            targets,
+            sources: Vec::new(),
+            domain: None,
+            probe: None,
+            patience: Self::PATIENCE,
+        }
+    }
+
     /// May this address speak to us as the softswitch?
     pub fn accepts(&self, source: IpAddr) -> bool {
-        self.targets.iter().any(|t| t.ip() == source) || self.sources.iter().any(|net| net.contains(&source))
+        self.targets.iter().any(|t| t.address.ip() == source)
+            || self.sources.iter().any(|net| net.contains(&source))
+    }
+
+    /// What stands for it where a host is needed: its domain, or its first address.
+    pub fn host(&self) -> String {
+        let first = || self.targets.first().map(|server| server.address.ip());
+        match (&self.domain, first()) {
+            (Some(domain), _) => domain.clone(),
+            (None, Some(IpAddr::V6(ip))) => format!("[{ip}]"),
+            (None, Some(ip)) => ip.to_string(),
+            (None, None) => "invalid".to_owned(),
+        }
+    }
+}
+
+/// One place where a softswitch takes requests: as configured, or as RFC 3263 found it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it is reached.
+    pub transport: Transport,
+    /// TLS: the name that its certificate must have; its address when there is none.
+    pub name: Option<Arc<str>>,
+    /// Lower ones are asked first (RFC 2782).
+    pub priority: u16,
+    /// Share of the requests among servers of one priority (RFC 2782).
+    pub weight: u16,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")?;
+        if let Some(name) = &self.name {
+            write!(f, " ({name})")?;
+        }
+        if (self.priority, self.weight) != (0, 1) {
+            write!(f, " priority {} weight {}", self.priority, self.weight)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.address)?;
+        if self.transport != Transport::Udp {
+            write!(f, ";transport={}", self.transport.param())?;
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// A server that is reached by UDP and has no equal.
+    pub const fn udp(address: SocketAddr) -> Self {
+        Self { address, transport: Transport::Udp, name: None, priority: 0, weight: 1 }
     }
 }
 
@@ -133,6 +249,52 @@ pub struct Route {
     pub softswitch: usize,
     /// Only requests for these domains (host of the Request-URI); empty means any.
     pub domains: Vec<String>,
+    /// How its terminals are registered.
+    pub registration: Registration,
+}
+
+impl Route {
+    /// All terminals of a realm are served by one softswitch.
+    pub fn all(access: RealmId, softswitch: usize) -> Self {
+        Self { access, softswitch, domains: Vec::new(), registration: Registration::default() }
+    }
+}
+
+/// How registrations are passed on (RFC 3261 section 10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// How the registrar is told the way back.
+    pub way: Way,
+    /// The longest lifetime that a terminal is told: it registers again at least this often. Zero: the registrar's.
+    pub terminal: Duration,
+    /// The lifetime that is asked of the registrar, if longer than what the terminal asked. Zero: the terminal's.
+    pub registrar: Duration,
+    /// Answer a refresh without the registrar, where that is safe.
+    pub absorb: bool,
+    /// While no server answers, go on answering refreshes of bindings that the registrar had confirmed.
+    pub survive: bool,
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self {
+            way: Way::Contact,
+            terminal: Duration::ZERO,
+            registrar: Duration::ZERO,
+            absorb: false,
+            survive: false,
+        }
+    }
+}
+
+/// How a registrar is told the way back to a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// The Contact is ours and names the binding.
+    #[default]
+    Contact,
+    /// The Contact stays; a Path names the binding (RFC 3327).
+    Path,
 }
 
 /// How NAT mappings of the signaling flows are kept alive.
@@ -162,21 +324,38 @@ impl Mapping {
     }
 
     /// The access realm that listens at this address.
-    pub fn access_at(&self, local: SocketAddr) -> Option<&Arc<Realm>> {
+    pub fn access_at(&self, transport: Transport, local: SocketAddr) -> Option<&Arc<Realm>> {
         let listens = |realm: &&Arc<Realm>| {
-            let port = realm.sip.iter().any(|&(_, port)| port == local.port());
-            realm.side == Side::Access && realm.address == local.ip() && port
+            realm.side == Side::Access
+                && realm.address == local.ip()
+                && realm.listens(transport, local.port())
         };
         self.realms.iter().find(listens)
     }
 
-    /// The softswitch that serves a request for `domain` from the access realm `from`.
-    pub fn route(&self, from: RealmId, domain: &str) -> Option<&Arc<Softswitch>> {
+    /// What serves a request for `domain` from the access realm `from`.
+    pub fn route(&self, from: RealmId, domain: &str) -> Option<(&Route, &Arc<Softswitch>)> {
         let fits = |route: &&Route| {
             route.access == from
                 && (route.domains.is_empty() || route.domains.iter().any(|d| d.eq_ignore_ascii_case(domain)))
         };
-        self.routes.iter().find(fits).and_then(|route| self.softswitches.get(route.softswitch))
+        let route = self.routes.iter().find(fits)?;
+        Some((route, self.softswitches.get(route.softswitch)?))
+    }
+
+    /// The transports that a shard's own port of this realm must listen on, with their addresses.
+    pub fn homes(&self, realm: &Realm, shard: ShardId) -> Vec<(Transport, SocketAddr)> {
+        let spoken = |transport| {
+            let servers = self.softswitches.iter().filter(|s| s.realm == realm.id).flat_map(|s| &s.targets);
+            let listed = realm.sip.iter().any(|&(listed, _)| listed == transport);
+            let large = transport == Transport::Tcp && realm.large == Large::Tcp;
+            transport == Transport::Udp
+                || listed
+                || large
+                || servers.into_iter().any(|server| server.transport == transport)
+        };
+        let wanted = [Transport::Udp, Transport::Tcp, Transport::Tls].into_iter().filter(|t| spoken(*t));
+        wanted.filter_map(|transport| Some((transport, realm.home(shard, transport)?))).collect()
     }
 
     /// The softswitch that a core-side source is.

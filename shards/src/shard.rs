@@ -8,9 +8,10 @@ use crate::realm::{Mapping, Realm, Softswitch};
 use crate::session::Sessions;
 use crate::signaling::label::Sealer;
 use crate::signaling::sip::Sip;
+use crate::signaling::streams::Streams;
 use crate::signaling::{Adapter, Cx};
 use crate::stats::Stats;
-use crate::types::{Flow, Instant, MediaPort, Proto, ShardId, Side};
+use crate::types::{Flow, Instant, MediaPort, Proto, ShardId, Side, Transport};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,15 +29,20 @@ pub struct Shard {
     rng: Rng,
     sessions: Sessions,
     sip: Sip,
+    streams: Streams,
     stats: Stats,
     out: VecDeque<Output>,
     draining: bool,
     /// When to look again whether what a reload removed is still in use.
     sweep: Option<Instant>,
+    /// When to look again for silent connections.
+    hush: Instant,
 }
 
 /// Time between two such looks.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Time between two looks for silent connections.
+const HUSH: Duration = Duration::from_secs(30);
 
 impl Shard {
     /// A shard of `mapping.shards`, with its listeners and its first media ports queued as outputs. `seed` decides
@@ -52,11 +58,13 @@ impl Shard {
             listeners: Vec::new(),
             sessions: Sessions::default(),
             sip: Sip::new(&mut rng),
+            streams: Streams::new(&mut rng),
             rng,
             stats: Stats::default(),
             out: VecDeque::new(),
             draining: false,
             sweep: None,
+            hush: now + HUSH,
         };
         shard.take_mapping(now, mapping);
         shard
@@ -70,6 +78,7 @@ impl Shard {
     /// The slow door: a signaling message as it arrived on this shard. It crosses if another shard owns it.
     pub fn handle_message(&mut self, now: Instant, proto: Proto, input: Input<'_>) {
         let Some(flow) = self.admit(input.flow) else { return self.stats.drop(DropReason::Untrusted) };
+        self.streams.heard(now, &flow);
         let input = Input { flow, ..input };
         let shard = self.id;
         let owner = self.with(now, |_, cx| match proto {
@@ -89,8 +98,38 @@ impl Shard {
             Crossing::Message { proto, flow, bytes, target } => {
                 self.process(now, proto, Input { flow, bytes: &bytes }, target);
             }
+            Crossing::Transmit { flow, bytes } => self.with(now, |_, cx| cx.send(flow, bytes)),
             Crossing::FlowMoved { old, new } => self.with(now, |sip, cx| sip.handle_moved(cx, old, new)),
+            Crossing::FlowLost { flow } => self.with(now, |sip, cx| sip.handle_lost(cx, flow)),
         }
+    }
+
+    /// Somebody connected to a listener of a stream transport. Gives the flow by which its messages come in; `None`
+    /// refuses: the connection must be closed.
+    pub fn accepted(&mut self, now: Instant, listener: &Listener, remote: SocketAddr) -> Option<Flow> {
+        let flow = self.streams.accept(now, self.id, listener, remote, &self.mapping.limits);
+        let Some(flow) = flow else {
+            self.stats.drop(DropReason::Limit);
+            return None;
+        };
+        if self.admit(flow).is_none() {
+            self.streams.forget(&flow);
+            self.stats.drop(DropReason::Untrusted);
+            return None;
+        }
+        Some(flow)
+    }
+
+    /// A connection has ended, or could not be made. Connection loss is flow loss: all shards are told.
+    pub fn closed(&mut self, now: Instant, flow: Flow) {
+        if !self.streams.forget(&flow) {
+            return;
+        }
+        let own = self.id;
+        for to in (0..self.mapping.shards).map(ShardId).filter(|to| *to != own) {
+            self.with(now, |_, cx| cx.cross(to, Crossing::FlowLost { flow }));
+        }
+        self.with(now, |sip, cx| sip.handle_lost(cx, flow));
     }
 
     /// The fast door: one media packet.
@@ -111,12 +150,14 @@ impl Shard {
     /// Do what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.with(now, Sip::handle_timeout);
+        self.hang_up_silent(now);
         self.settle(now);
     }
 
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.sip.poll_timeout(), self.sweep].into_iter().flatten().min()
+        let hush = (!self.streams.is_empty()).then_some(self.hush);
+        [self.sip.poll_timeout(), self.sweep, hush].into_iter().flatten().min()
     }
 
     /// The next thing that the world must do.
@@ -149,7 +190,7 @@ impl Shard {
     /// Who may speak here: anybody on the access side, softswitches on the core side. Gives the flow with the realm
     /// that its listener belongs to now.
     fn admit(&self, flow: Flow) -> Option<Flow> {
-        let listens = |realm: &&Arc<Realm>| self.listens(realm, flow.local);
+        let listens = |realm: &&Arc<Realm>| self.listens(realm, flow.transport, flow.local);
         let current = self.mapping.realms.iter().find(listens);
         let realm = current.or_else(|| self.realms.iter().find(|realm| realm.id == flow.realm))?;
         let flow = Flow { realm: realm.id, ..flow };
@@ -158,9 +199,23 @@ impl Shard {
         admitted.then_some(flow)
     }
 
-    fn listens(&self, realm: &Realm, local: SocketAddr) -> bool {
-        let shared = realm.sip.iter().any(|&(_, port)| port == local.port());
-        realm.address == local.ip() && (shared || realm.home(self.id) == Some(local))
+    fn listens(&self, realm: &Realm, transport: Transport, local: SocketAddr) -> bool {
+        let home = || realm.home(self.id, transport) == Some(local);
+        realm.address == local.ip() && (realm.listens(transport, local.port()) || home())
+    }
+
+    /// Close the connections by which nothing has come for too long.
+    fn hang_up_silent(&mut self, now: Instant) {
+        if now < self.hush {
+            return;
+        }
+        self.hush = now + HUSH;
+        let idle = self.mapping.limits.stream_idle;
+        let Some(moment) = now.as_nanos().checked_sub(idle.as_nanos() as u64) else { return };
+        for flow in self.streams.silent_since(Instant::from_nanos(moment)) {
+            self.out.push_back(Output::Disconnect(flow));
+            self.closed(now, flow);
+        }
     }
 
     fn process(&mut self, now: Instant, proto: Proto, input: Input<'_>, target: Option<Target>) {
@@ -185,6 +240,7 @@ impl Shard {
             rng: &mut self.rng,
             sealer: &self.sealer,
             sessions: &mut self.sessions,
+            streams: &mut self.streams,
             stats: &mut self.stats,
             out: &mut self.out,
         };
@@ -198,7 +254,7 @@ impl Shard {
         self.softswitches.extend(mapping.softswitches.iter().cloned());
         let wanted = wanted(&mapping, self.id);
         for listener in &wanted {
-            if !self.listeners.iter().any(|open| open.address == listener.address) {
+            if !self.listeners.iter().any(|open| same_place(open, listener)) {
                 self.listeners.push(*listener);
                 self.out.push_back(Output::Listen(*listener));
             }
@@ -223,7 +279,8 @@ impl Shard {
     fn close_listeners(&mut self) {
         let wanted = wanted(&self.mapping, self.id);
         let needed = |open: &Listener| {
-            wanted.iter().any(|wanted| wanted.address == open.address) || self.sip.uses(open.address)
+            wanted.iter().any(|wanted| same_place(wanted, open))
+                || self.sip.uses(open.transport, open.address)
         };
         for listener in self.listeners.extract_if(.., |open| !needed(open)) {
             self.out.push_back(Output::Unlisten(listener));
@@ -251,9 +308,13 @@ fn wanted(mapping: &Mapping, shard: ShardId) -> Vec<Listener> {
         };
         realm.sip.iter().map(listener).collect::<Vec<_>>()
     });
-    let own = mapping.realms.iter().filter_map(|realm| {
-        let transport = crate::types::Transport::Udp;
-        realm.home(shard).map(|address| Listener { realm: realm.id, transport, address, shared: false })
+    let own = mapping.realms.iter().flat_map(|realm| {
+        let own = |(transport, address)| Listener { realm: realm.id, transport, address, shared: false };
+        mapping.homes(realm, shard).into_iter().map(own).collect::<Vec<_>>()
     });
     shared.chain(own).collect()
+}
+
+fn same_place(one: &Listener, other: &Listener) -> bool {
+    (one.transport, one.address) == (other.transport, other.address)
 }

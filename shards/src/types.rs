@@ -90,6 +90,74 @@ pub enum Proto {
 pub enum Transport {
     /// One message per datagram.
     Udp,
+    /// A stream of messages.
+    Tcp,
+    /// The same under TLS (RFC 3261 section 26.2).
+    Tls,
+    /// WebSocket (RFC 7118), one message per WebSocket message.
+    Ws,
+    /// The same under TLS.
+    Wss,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// Its name in a Via (RFC 3261 section 20.42, RFC 7118 section 5.2).
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+        }
+    }
+
+    /// The value of a URI's `transport` parameter (RFC 3261 section 19.1.1; RFC 7118 section 5.3 writes `ws` for both).
+    pub const fn param(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws | Self::Wss => "ws",
+        }
+    }
+
+    /// The transport that this token or parameter value names, in any case.
+    pub fn named(text: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|transport| text.eq_ignore_ascii_case(transport.token().as_bytes()))
+    }
+
+    /// Does it keep order and lose nothing? Such hops repeat no message (RFC 3261 section 17).
+    pub const fn is_reliable(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
+    /// Is it enciphered?
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// The port where no other is named (RFC 3261 section 19.1.2, RFC 7118 section 5.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+}
+
+/// One connection of a stream transport. The numbers of a shard are never used twice in a process's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId {
+    /// The shard that holds the connection: only it can write.
+    pub shard: ShardId,
+    /// Counts that shard's connections.
+    pub serial: u32,
 }
 
 /// One of our media ports: the realm names the address, the number names the owning shard.
@@ -112,11 +180,13 @@ pub struct Flow {
     pub local: SocketAddr,
     /// The peer's address as the network shows it (behind NAT: the one that the NAT assigned).
     pub remote: SocketAddr,
+    /// The connection, for all transports but UDP.
+    pub stream: Option<StreamId>,
 }
 
 impl Flow {
-    /// The same two addresses, whatever generation of the configuration numbered the realm.
+    /// The same way there and back, whatever generation of the configuration numbered the realm.
     pub fn same_path(&self, other: &Self) -> bool {
-        (self.transport, self.local, self.remote) == (other.transport, other.local, other.remote)
+        Self { realm: other.realm, ..*self } == *other
     }
 }

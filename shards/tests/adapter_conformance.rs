@@ -33,7 +33,8 @@ fn trace(seed: u8) -> Vec<(std::net::SocketAddr, bytes::Bytes)> {
         let core = rng.below(3) == 0;
         let (realm, local, remote) =
             if core { (CORE, "10.0.0.10:5060", SOFTSWITCH) } else { (ACCESS, "198.51.100.10:5060", NAT) };
-        let flow = Flow { realm, transport: Transport::Udp, local: addr(local), remote: addr(remote) };
+        let flow =
+            Flow { realm, transport: Transport::Udp, local: addr(local), remote: addr(remote), stream: None };
         let mut bytes = MESSAGES[rng.below(4) as usize].replace("{n}", &n.to_string()).into_bytes();
         for _ in 0..rng.below(3) {
             let at = rng.below(bytes.len() as u64) as usize;

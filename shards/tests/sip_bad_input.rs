@@ -14,11 +14,23 @@ const INVITE: &str = "INVITE sip:bob@198.51.100.10 SIP/2.0\r\nVia: SIP/2.0/UDP 1
     v=0\r\no=- 1 1 IN IP4 192.168.1.10\r\ns=-\r\nc=IN IP4 192.168.1.10\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n";
 
 fn access() -> Flow {
-    Flow { realm: ACCESS, transport: Transport::Udp, local: addr("198.51.100.10:5060"), remote: addr(NAT) }
+    Flow {
+        realm: ACCESS,
+        transport: Transport::Udp,
+        local: addr("198.51.100.10:5060"),
+        remote: addr(NAT),
+        stream: None,
+    }
 }
 
 fn core() -> Flow {
-    Flow { realm: CORE, transport: Transport::Udp, local: addr("10.0.0.10:6000"), remote: addr(SOFTSWITCH) }
+    Flow {
+        realm: CORE,
+        transport: Transport::Udp,
+        local: addr("10.0.0.10:6000"),
+        remote: addr(SOFTSWITCH),
+        stream: None,
+    }
 }
 
 fn answer(text: &str) -> Vec<Sent> {

@@ -289,6 +289,7 @@ fn strangers_on_the_core_side_are_not_heard() {
         transport: portolan_shards::types::Transport::Udp,
         local: addr("10.0.0.10:6000"),
         remote: addr("10.0.0.66:5060"),
+        stream: None,
     };
     assert!(world.deliver(0, flow, &invite("")).is_empty());
     assert_eq!(world.shards[0].stats().dropped(DropReason::Untrusted), 1);

@@ -151,7 +151,7 @@ fn a_terminal_that_re_registers_from_elsewhere_takes_its_calls_along() {
 fn a_removed_realm_refuses_new_calls_and_lets_go_after_the_last() {
     let mut old = mapping(1);
     old.realms.push(Arc::new(realm(RealmId(2), "guests", Side::Access, "198.51.100.11")));
-    old.routes.push(portolan_shards::realm::Route { access: RealmId(2), softswitch: 0, domains: Vec::new() });
+    old.routes.push(portolan_shards::realm::Route::all(RealmId(2), 0));
     let mut world = World::new(old);
     let listens = |world: &World| {
         world.listeners.iter().filter(|(_, l)| l.address == addr("198.51.100.11:5060")).count()
@@ -178,7 +178,7 @@ fn a_softswitch_that_a_reload_removes_is_no_longer_heard() {
     let mut world = World::new(mapping(2));
     let mut new = mapping(2);
     let moved = portolan_shards::realm::Softswitch {
-        targets: vec![addr("10.0.0.21:5060")],
+        targets: vec![portolan_shards::realm::Server::udp(addr("10.0.0.21:5060"))],
         ..(*new.softswitches[0]).clone()
     };
     new.softswitches = vec![Arc::new(moved)];

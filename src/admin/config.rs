@@ -61,7 +61,7 @@ fn softswitch(mapping: &Mapping, softswitch: &Softswitch) -> Value {
     json!({
         "name": softswitch.name,
         "realm": name(mapping, softswitch.realm),
-        "targets": softswitch.targets,
+        "targets": softswitch.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "sources": softswitch.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "domain": softswitch.domain,
     })

@@ -45,16 +45,12 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         RawSide::Core => core_only(check, at, raw, shards),
     }
     Some(Realm {
-        id: RealmId::default(),
-        name: item.name.clone(),
-        side: side(raw.side),
-        address: address?,
         advertised: advertised?,
         sip: raw.sip.iter().map(|&RawListener::Udp(port)| (Transport::Udp, port)).collect(),
         per_shard: raw.per_shard,
-        media: media?,
         learn_net: raw.learn_net.unwrap_or(false),
         keepalive: method(raw.keepalive),
+        ..Realm::new(RealmId::default(), &item.name, side(raw.side), address?, media?)
     })
 }
 

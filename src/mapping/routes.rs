@@ -6,10 +6,10 @@ use super::place::At;
 use super::raw::{RawMapping, RawRealm, RawSide, RawSoftswitch};
 use super::syntax::choices;
 use ipnet::IpNet;
-use portolan_shards::realm::{Realm, Route, Softswitch};
+use portolan_shards::realm::{Realm, Registration, Route, Server, Softswitch};
 use portolan_shards::types::RealmId;
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// Realms by name, checked or not: a mistake in a realm must not make all that name it look wrong.
 pub(super) struct Known<'k, 'a> {
@@ -73,10 +73,11 @@ fn softswitch(
         self::domain(check, at.field("domain"), domain);
     }
     let realm = realm?.id;
-    Some(Softswitch { name: item.name.clone(), realm, targets, sources, domain: raw.domain.clone() })
+    let domain = raw.domain.clone();
+    Some(Softswitch { sources, domain, ..Softswitch::new(&item.name, realm, targets) })
 }
 
-fn target(check: &mut Check<'_>, at: At<'_>, text: &str, realm: Option<&Realm>) -> Option<SocketAddr> {
+fn target(check: &mut Check<'_>, at: At<'_>, text: &str, realm: Option<&Realm>) -> Option<Server> {
     let bare = text.strip_prefix("sip:").unwrap_or(text);
     let address = check.socket(at, bare, "10.0.0.20:5060")?;
     let realm = realm?;
@@ -88,7 +89,7 @@ fn target(check: &mut Check<'_>, at: At<'_>, text: &str, realm: Option<&Realm>) 
         let hint = "name the softswitch's address, or requests would run in a circle";
         check.error(at, format!("{address} is Portolan's own address"), hint);
     }
-    Some(address)
+    Some(Server::udp(address))
 }
 
 fn source(check: &mut Check<'_>, at: At<'_>, text: &str) -> Option<IpNet> {
@@ -142,7 +143,12 @@ fn route(
     for (n, text) in raw.domains.iter().enumerate() {
         domain(check, at.field("domains").nth(n), text);
     }
-    Some(Route { access: access?, softswitch: softswitch?, domains: raw.domains.clone() })
+    Some(Route {
+        access: access?,
+        softswitch: softswitch?,
+        domains: raw.domains.clone(),
+        registration: Registration::default(),
+    })
 }
 
 /// First match wins: what an earlier mapping takes whole is never asked of a later one.

@@ -1,10 +1,10 @@
 //! What a runtime drives.
 
-use portolan_shards::io::{Crossing, DropReason, Input, Output, Verdict};
+use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
 use portolan_shards::realm::Mapping;
 use portolan_shards::shard::Shard;
 use portolan_shards::stats::Stats;
-use portolan_shards::types::{Instant, MediaPort, Proto, ShardId};
+use portolan_shards::types::{Flow, Instant, MediaPort, Proto, ShardId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,6 +20,12 @@ pub trait Brain: Sized + 'static {
 
     /// Takes what another shard sent.
     fn handle_crossing(&mut self, now: Instant, crossing: Crossing);
+
+    /// Somebody connected to a listener; `None` refuses.
+    fn accepted(&mut self, now: Instant, listener: &Listener, remote: SocketAddr) -> Option<Flow>;
+
+    /// A connection has ended, or could not be made.
+    fn closed(&mut self, now: Instant, flow: Flow);
 
     /// Decides about one media packet; may change its octets.
     fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict;
@@ -60,6 +66,14 @@ impl Brain for Shard {
 
     fn handle_crossing(&mut self, now: Instant, crossing: Crossing) {
         self.handle_crossing(now, crossing);
+    }
+
+    fn accepted(&mut self, now: Instant, listener: &Listener, remote: SocketAddr) -> Option<Flow> {
+        self.accepted(now, listener, remote)
+    }
+
+    fn closed(&mut self, now: Instant, flow: Flow) {
+        self.closed(now, flow);
     }
 
     fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict {

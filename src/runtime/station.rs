@@ -96,6 +96,8 @@ impl<B: Brain> Station<B> {
     fn perform(&mut self, ring: &mut impl Datagrams, output: Output) {
         match output {
             Output::Transmit { flow, bytes } => self.transmit(ring, flow, bytes),
+            Output::Connect { flow, .. } => self.brain.closed(self.now, flow),
+            Output::Disconnect(_) => {}
             Output::OpenPort(port) => self.open_port(ring, port),
             Output::ClosePort(port) => self.sockets.close_media(ring, port),
             Output::Listen(listener) => self.listen(ring, listener),
@@ -147,7 +149,7 @@ impl<B: Brain> Station<B> {
 
     fn message(&mut self, ring: &mut impl Datagrams, listener: Listener, from: SocketAddr, bytes: &[u8]) {
         let Listener { realm, transport, address: local, .. } = listener;
-        let flow = Flow { realm, transport, local, remote: from };
+        let flow = Flow { realm, transport, local, remote: from, stream: None };
         self.brain.handle_message(self.now, Proto::Sip, Input { flow, bytes });
         self.drain_outputs(ring);
     }

@@ -37,7 +37,7 @@ impl Echo {
                 shared,
             };
             listeners.extend(realm.sip.iter().map(|&(_, port)| listener(port, true)));
-            listeners.extend(realm.home(id).map(|home| listener(home.port(), false)));
+            listeners.extend(realm.home(id, Transport::Udp).map(|home| listener(home.port(), false)));
         }
         listeners
     }
@@ -89,6 +89,12 @@ impl Brain for Echo {
             }
         }
     }
+
+    fn accepted(&mut self, _: Instant, _: &Listener, _: SocketAddr) -> Option<Flow> {
+        None
+    }
+
+    fn closed(&mut self, _: Instant, _: Flow) {}
 
     fn handle_media(&mut self, _: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict {
         self.stats.rtp_packets += 1;
@@ -142,16 +148,10 @@ impl Brain for Echo {
 pub fn mapping(ip: &str, shards: u16) -> Mapping {
     let address: IpAddr = ip.parse().unwrap();
     let realm = Realm {
-        id: RealmId(0),
-        name: "test".into(),
-        side: Side::Core,
-        address,
-        advertised: address,
         sip: vec![(Transport::Udp, 5060)],
         per_shard: Some(6000),
-        media: PortRange { first: 20000, last: 20999 },
-        learn_net: false,
         keepalive: KeepaliveMethod::Off,
+        ..Realm::new(RealmId(0), "test", Side::Core, address, PortRange { first: 20000, last: 20999 })
     };
     Mapping {
         generation: 1,

@@ -3,19 +3,21 @@
 pub mod label;
 pub mod sdp;
 pub mod sip;
+pub mod streams;
 
 use crate::fault::Fault;
 use crate::io::{Crossing, DropReason, Input, Output, Target};
 use crate::random::Rng;
-use crate::realm::{Mapping, Realm, Softswitch};
+use crate::realm::{Mapping, Realm, Server, Softswitch};
 use crate::session::Sessions;
 use crate::stats::Stats;
-use crate::types::{Flow, Instant, Proto, RealmId, ShardId};
+use crate::types::{Flow, Instant, Proto, RealmId, ShardId, Transport};
 use bytes::Bytes;
 use label::Sealer;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use streams::Streams;
 
 /// What every protocol of the house can do: the one shape.
 pub trait Adapter {
@@ -43,6 +45,9 @@ pub trait Adapter {
     /// A terminal proved a new flow.
     fn handle_moved(&mut self, cx: &mut Cx<'_>, old: Flow, new: Flow);
 
+    /// A connection has ended, here or on another shard: its flow leads nowhere any more.
+    fn handle_lost(&mut self, cx: &mut Cx<'_>, flow: Flow);
+
     /// Do whatever is due.
     fn handle_timeout(&mut self, cx: &mut Cx<'_>);
 
@@ -53,7 +58,7 @@ pub trait Adapter {
     fn handle_reload(&mut self, cx: &mut Cx<'_>);
 
     /// Does anything that is still running send from this address of ours?
-    fn uses(&self, local: SocketAddr) -> bool;
+    fn uses(&self, transport: Transport, local: SocketAddr) -> bool;
 
     /// Is anything still running on this realm?
     fn uses_realm(&self, realm: RealmId) -> bool;
@@ -85,6 +90,8 @@ pub struct Cx<'a> {
     pub sealer: &'a Sealer,
     /// Sessions, ports and the relay.
     pub sessions: &'a mut Sessions,
+    /// The connections of this shard.
+    pub streams: &'a mut Streams,
     /// Counters.
     pub stats: &'a mut Stats,
     /// What the world must do.
@@ -92,16 +99,36 @@ pub struct Cx<'a> {
 }
 
 impl Cx<'_> {
-    /// Send a datagram.
+    /// Send a message; on a connection of another shard, that shard does.
     pub fn send(&mut self, flow: Flow, bytes: impl Into<Bytes>) {
-        self.out.push_back(Output::Transmit { flow, bytes: bytes.into() });
+        let bytes = bytes.into();
+        match flow.stream {
+            Some(stream) if stream.shard != self.shard => {
+                self.cross(stream.shard, Crossing::Transmit { flow, bytes });
+            }
+            Some(_) if !self.streams.holds(&flow) => self.dropped(DropReason::SendFailed),
+            _ => self.out.push_back(Output::Transmit { flow, bytes }),
+        }
+    }
+
+    /// The flow from `local` to a softswitch's server; a connection is dialled if there is none.
+    pub fn toward(&mut self, realm: &Realm, local: SocketAddr, server: &Server) -> Flow {
+        if !server.transport.is_reliable() {
+            let (transport, remote) = (server.transport, server.address);
+            return Flow { realm: realm.id, transport, local, remote, stream: None };
+        }
+        let (flow, fresh) = self.streams.toward(self.now, self.shard, realm.id, local, server);
+        if fresh {
+            self.out.push_back(Output::Connect { flow, name: server.name.clone() });
+        }
+        flow
     }
 
     /// Carry something to another shard.
     pub fn cross(&mut self, to: ShardId, crossing: Crossing) {
         match crossing {
-            Crossing::Message { .. } => self.stats.crossings_signaling += 1,
-            Crossing::FlowMoved { .. } => self.stats.crossings_control += 1,
+            Crossing::Message { .. } | Crossing::Transmit { .. } => self.stats.crossings_signaling += 1,
+            Crossing::FlowMoved { .. } | Crossing::FlowLost { .. } => self.stats.crossings_control += 1,
         }
         self.out.push_back(Output::Cross { to, crossing });
     }

@@ -107,6 +107,7 @@ impl Machine {
             transport: listener.transport,
             local: datagram.to,
             remote: datagram.from,
+            stream: None,
         };
         let input = Input { flow, bytes: &datagram.bytes };
         self.shards[usize::from(shard.0)].handle_message(now, Proto::Sip, input);
@@ -209,6 +210,9 @@ impl Machine {
                 Output::ClosePort(port) => self.close(shard, port),
                 Output::Listen(listener) => self.listen(shard, listener),
                 Output::Unlisten(listener) => self.unlisten(shard, listener),
+                Output::Connect { flow, .. } | Output::Disconnect(flow) => {
+                    self.claim(false, || format!("{shard:?} wants a connection to {}", flow.remote));
+                }
                 Output::Cross { to, crossing } => effects.push(Effect::Cross { from: shard, to, crossing }),
             }
         }

@@ -135,30 +135,20 @@ pub fn mapping(plan: &Plan) -> Mapping {
     let mut secret = [0; 32];
     part(plan.seed, "secret").fill(&mut secret);
     let access = |id, name: &str, address| Realm {
-        id: RealmId(id),
-        name: name.into(),
-        side: Side::Access,
-        address,
-        advertised: address,
         sip: vec![(Transport::Udp, SIP)],
-        per_shard: None,
-        media: PortRange { first: 20_000, last: 20_999 },
-        learn_net: false,
         keepalive: plan.keepalive,
+        ..Realm::new(RealmId(id), name, Side::Access, address, PortRange { first: 20_000, last: 20_999 })
     };
     let core = Realm { side: Side::Core, per_shard: Some(6_000), ..access(1, "core", CORE) };
     let mut realms = vec![Arc::new(access(0, "access", ACCESS)), Arc::new(core)];
-    let mut routes = vec![Route { access: RealmId(0), softswitch: 0, domains: Vec::new() }];
+    let mut routes = vec![Route::all(RealmId(0), 0)];
     if plan.ipv6 {
         realms.push(Arc::new(access(2, "access6", ACCESS6)));
-        routes.push(Route { access: RealmId(2), softswitch: 0, domains: Vec::new() });
+        routes.push(Route::all(RealmId(2), 0));
     }
     let softswitch = Softswitch {
-        name: "sx".into(),
-        realm: RealmId(1),
-        targets: vec![SOFTSWITCH],
-        sources: Vec::new(),
         domain: Some("example.net".into()),
+        ..Softswitch::new("sx", RealmId(1), vec![crate::realm::Server::udp(SOFTSWITCH)])
     };
     Mapping {
         generation: 1,

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use portolan_shards::io::{Crossing, Input, Listener, Output, Verdict};
 use portolan_shards::limits::Limits;
-use portolan_shards::realm::{Keepalive, KeepaliveMethod, Mapping, PortRange, Realm, Route, Softswitch};
+use portolan_shards::realm::{Keepalive, Mapping, PortRange, Realm, Route, Server, Softswitch};
 use portolan_shards::shard::Shard;
 use portolan_shards::types::{Flow, Instant, MediaPort, Proto, RealmId, ShardId, Side, Transport};
 use std::collections::HashSet;
@@ -23,17 +23,11 @@ pub(crate) fn addr(text: &str) -> SocketAddr {
 }
 
 pub(crate) fn realm(id: RealmId, name: &str, side: Side, address: &str) -> Realm {
+    let media = PortRange { first: 20_000, last: 20_999 };
     Realm {
-        id,
-        name: name.into(),
-        side,
-        address: address.parse().expect("an address"),
-        advertised: address.parse().expect("an address"),
         sip: vec![(Transport::Udp, 5060)],
         per_shard: (side == Side::Core).then_some(6000),
-        media: PortRange { first: 20_000, last: 20_999 },
-        learn_net: false,
-        keepalive: KeepaliveMethod::Options,
+        ..Realm::new(id, name, side, address.parse().expect("an address"), media)
     }
 }
 
@@ -47,13 +41,10 @@ pub(crate) fn mapping(shards: u16) -> Mapping {
             Arc::new(realm(CORE, "core", Side::Core, "10.0.0.10")),
         ],
         softswitches: vec![Arc::new(Softswitch {
-            name: "sx".into(),
-            realm: CORE,
-            targets: vec![addr(SOFTSWITCH)],
-            sources: Vec::new(),
             domain: Some("example.net".into()),
+            ..Softswitch::new("sx", CORE, vec![Server::udp(addr(SOFTSWITCH))])
         })],
-        routes: vec![Route { access: ACCESS, softswitch: 0, domains: Vec::new() }],
+        routes: vec![Route::all(ACCESS, 0)],
         keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3 },
         limits: Limits::default(),
     }
@@ -89,6 +80,9 @@ pub(crate) struct World {
     pub(crate) open: HashSet<(u16, MediaPort)>,
     pub(crate) listeners: Vec<(ShardId, Listener)>,
     pub(crate) crossings: usize,
+    /// Connections that shards dialled, and those that they closed.
+    pub(crate) dialled: Vec<Flow>,
+    pub(crate) hung_up: Vec<Flow>,
     sent: Vec<Sent>,
 }
 
@@ -102,8 +96,16 @@ impl World {
         let (now, mapping) = (Instant::from_nanos(1_000_000_000), Arc::new(mapping));
         let shard = |n| Shard::new(ShardId(n), mapping.clone(), [seed + n as u8 + 1; 32], now);
         let shards = (0..mapping.shards).map(shard).collect();
-        let mut world =
-            Self { now, shards, open: HashSet::new(), listeners: Vec::new(), crossings: 0, sent: Vec::new() };
+        let mut world = Self {
+            now,
+            shards,
+            open: HashSet::new(),
+            listeners: Vec::new(),
+            crossings: 0,
+            dialled: Vec::new(),
+            hung_up: Vec::new(),
+            sent: Vec::new(),
+        };
         (0..usize::from(mapping.shards)).for_each(|n| world.drain(n));
         world
     }
@@ -115,15 +117,36 @@ impl World {
             transport: Transport::Udp,
             local: addr("198.51.100.10:5060"),
             remote: addr(from),
+            stream: None,
         };
         self.deliver(0, flow, text)
+    }
+
+    /// A terminal, seen as `from`, connects to the shared listener of shard `n`; panics if it is refused.
+    #[allow(dead_code, reason = "not every test has connections")]
+    pub(crate) fn connects(&mut self, n: usize, transport: Transport, from: &str) -> Flow {
+        let shared = |(shard, l): &&(ShardId, Listener)| {
+            usize::from(shard.0) == n && l.realm == ACCESS && l.transport == transport
+        };
+        let listener = self.listeners.iter().find(shared).expect("a listener").1;
+        self.shards[n].accepted(self.now, &listener, addr(from)).expect("a connection")
+    }
+
+    /// A connection has ended.
+    #[allow(dead_code, reason = "not every test has connections")]
+    pub(crate) fn closes(&mut self, flow: Flow) -> Vec<Sent> {
+        let n = usize::from(flow.stream.expect("a connection").shard.0);
+        self.shards[n].closed(self.now, flow);
+        self.drain(n);
+        std::mem::take(&mut self.sent)
     }
 
     /// A message from the softswitch to one of our core addresses.
     pub(crate) fn core_sends(&mut self, local: &str, text: &str) -> Vec<Sent> {
         let local = addr(local);
         let shard = usize::from(local.port().saturating_sub(6000)) % self.shards.len();
-        let flow = Flow { realm: CORE, transport: Transport::Udp, local, remote: addr(SOFTSWITCH) };
+        let (transport, remote) = (Transport::Udp, addr(SOFTSWITCH));
+        let flow = Flow { realm: CORE, transport, local, remote, stream: None };
         self.deliver(if local.port() < 6000 { 0 } else { shard }, flow, text)
     }
 
@@ -176,11 +199,13 @@ impl World {
             match output {
                 Output::Transmit { flow, bytes } => {
                     let own = |(shard, l): &(ShardId, Listener)| {
-                        usize::from(shard.0) == n && l.address == flow.local
+                        usize::from(shard.0) == n && (l.transport, l.address) == (flow.transport, flow.local)
                     };
                     assert!(self.listeners.iter().any(own), "shard {n} has no socket at {}", flow.local);
                     self.sent.push(Sent { flow, bytes });
                 }
+                Output::Connect { flow, .. } => self.dialled.push(flow),
+                Output::Disconnect(flow) => self.hung_up.push(flow),
                 Output::OpenPort(port) => {
                     assert!(self.open.insert((n as u16, port)), "{port:?} opened twice");
                     self.shards[n].port_opened(port, true);

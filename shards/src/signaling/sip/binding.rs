@@ -104,6 +104,11 @@ impl Bindings {
         self.by_user.get(user)?.iter().rev().copied().find(fits)
     }
 
+    /// The bindings whose terminal is reached by this flow.
+    pub(super) fn on(&self, flow: &Flow) -> Vec<Key> {
+        self.table.iter().filter(|(_, binding)| binding.flow.same_path(flow)).map(|(key, _)| key).collect()
+    }
+
     /// Is any binding registered at this softswitch?
     pub(super) fn uses_softswitch(&self, softswitch: &Softswitch) -> bool {
         self.table.iter().any(|(_, binding)| *binding.softswitch == *softswitch)

@@ -4,7 +4,7 @@ use crate::random::{Keyed, Rng};
 use crate::realm::{Realm, Softswitch};
 use crate::session::SessionKey;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, RealmId, Side};
+use crate::types::{Flow, Instant, RealmId, Side, Transport};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -150,8 +150,9 @@ impl Dialogs {
     }
 
     /// Does any dialog send from this address of ours?
-    pub(super) fn uses(&self, local: SocketAddr) -> bool {
-        self.table.iter().any(|(_, dialog)| dialog.legs.iter().any(|leg| leg.flow.local == local))
+    pub(super) fn uses(&self, transport: Transport, local: SocketAddr) -> bool {
+        let sends = |leg: &Leg| (leg.flow.transport, leg.flow.local) == (transport, local);
+        self.table.iter().any(|(_, dialog)| dialog.legs.iter().any(sends))
     }
 
     /// Is any dialog on this realm?

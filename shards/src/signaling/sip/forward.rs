@@ -1,6 +1,6 @@
 //! Sending a request on: what the next hop sees of it, and what is remembered for its answer.
 
-use super::hop::{self, Pair, Rewrite};
+use super::hop::{self, Ours, Pair, Rewrite};
 use super::reply::Reply;
 use super::transaction::{LINGER, Purpose, Transaction};
 use super::{Sip, Wake, answer_flow, body};
@@ -8,13 +8,12 @@ use crate::signaling::Cx;
 use crate::types::{Flow, Side};
 use crate::wire::sip::{Message, Name, NameAddr};
 use bytes::Bytes;
-use std::net::SocketAddr;
 
 /// Where a request goes next, and how it looks there.
 pub(super) struct Hop {
     pub(super) flow: Flow,
     /// Our own address on that side.
-    pub(super) ours: SocketAddr,
+    pub(super) ours: Ours,
     /// The Request-URI; `None` keeps what was dialled.
     pub(super) uri: Option<Bytes>,
     pub(super) routes: Vec<Bytes>,
@@ -111,7 +110,7 @@ impl Sip {
 }
 
 /// Via and Route of the next hop in place of the last one's, and one hop fewer.
-fn own_hop(rewrite: &mut Rewrite<'_, '_>, ours: SocketAddr, branch: &str, routes: &[u8]) {
+fn own_hop(rewrite: &mut Rewrite<'_, '_>, ours: Ours, branch: &str, routes: &[u8]) {
     rewrite.remove(Name::Via);
     rewrite.remove(Name::Route);
     rewrite.on_top(hop::own_via(ours, branch));
@@ -124,7 +123,8 @@ pub(super) fn follow(message: &Message<'_>, transaction: &Transaction, branch: &
     let mut rewrite = Rewrite::new(message);
     if let Ok(sent) = Message::parse(&transaction.sent) {
         let via = sent.top_via().map(|via| via.sent_by.of(&transaction.sent).to_vec()).unwrap_or_default();
-        let ours = String::from_utf8_lossy(&via).parse().unwrap_or(transaction.client.local);
+        let address = String::from_utf8_lossy(&via).parse().unwrap_or(transaction.client.local);
+        let ours = Ours { address, transport: transaction.client.transport };
         own_hop(&mut rewrite, ours, branch, &hop::lines_of(&sent, Name::Route));
         if let Some(uri) = sent.request_uri() {
             rewrite.request_uri(uri.of(&transaction.sent));

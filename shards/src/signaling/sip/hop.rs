@@ -1,7 +1,8 @@
 //! One hop of a message: the Vias, routes, contacts and names that each side owns (RFC 3261 section 16, as an edge).
 
 use crate::fault::Fault;
-use crate::types::Flow;
+use crate::realm::Realm;
+use crate::types::{Flow, Transport};
 use crate::wire::Span;
 use crate::wire::sip::{Header, Message, Name, NameAddr, Start, Uri, Via};
 use crate::wire::splice::Splice;
@@ -15,6 +16,20 @@ pub(super) const LABEL: &[u8] = b"pl";
 pub(super) struct Rewrite<'m, 'b> {
     message: &'m Message<'b>,
     splice: Splice<'b>,
+}
+
+/// Our own place on one side, as peers there are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ours {
+    pub(super) address: SocketAddr,
+    pub(super) transport: Transport,
+}
+
+impl Ours {
+    /// Our end of a flow of this realm.
+    pub(super) fn of(realm: &Realm, flow: &Flow) -> Self {
+        Self { address: SocketAddr::new(realm.advertised, flow.local.port()), transport: flow.transport }
+    }
 }
 
 /// A name (URI of From or To) as the sender of the request writes it, and as the receiver sees it.
@@ -143,15 +158,18 @@ pub(super) fn name_of(message: &Message<'_>, name: Name) -> Option<Uri> {
 }
 
 /// A contact URI at our address: the user and all parameters are kept, the place is ours.
-pub(super) fn contact_at(bytes: &[u8], uri: &Uri, ours: SocketAddr, label: Option<&str>) -> Vec<u8> {
+pub(super) fn contact_at(bytes: &[u8], uri: &Uri, ours: Ours, label: Option<&str>) -> Vec<u8> {
     let mut out = uri.scheme.of(bytes).to_vec();
     out.push(b':');
     if let Some(user) = uri.user {
         out.extend_from_slice(user.of(bytes));
         out.push(b'@');
     }
-    out.extend_from_slice(ours.to_string().as_bytes());
+    out.extend_from_slice(ours.address.to_string().as_bytes());
     out.extend_from_slice(&kept_params(bytes, uri));
+    if ours.transport != Transport::Udp {
+        out.extend_from_slice(format!(";transport={}", ours.transport.param()).as_bytes());
+    }
     if let Some(label) = label {
         out.extend_from_slice(b";pl=");
         out.extend_from_slice(label.as_bytes());
@@ -159,17 +177,11 @@ pub(super) fn contact_at(bytes: &[u8], uri: &Uri, ours: SocketAddr, label: Optio
     out
 }
 
-/// Parameters of a contact but for those that would lead elsewhere: an older label, maddr, a transport that is not ours.
+/// Parameters of a contact but for those that would lead elsewhere: an older label, maddr, the transport.
 fn kept_params(bytes: &[u8], uri: &Uri) -> Vec<u8> {
     let mut splice = Splice::new(bytes);
-    for name in [LABEL, b"maddr", b"received"] {
+    for name in [LABEL, b"maddr", b"received", b"transport"] {
         if let Some(param) = uri.param(bytes, name) {
-            splice.delete(param.span);
-        }
-    }
-    if let Some(param) = uri.param(bytes, b"transport") {
-        let udp = param.value.is_some_and(|value| value.of(bytes).eq_ignore_ascii_case(b"udp"));
-        if !udp {
             splice.delete(param.span);
         }
     }
@@ -232,8 +244,8 @@ fn received(bytes: &[u8], via: &Via, start: usize, flow: &Flow) -> Vec<u8> {
 }
 
 /// Our own Via line.
-pub(super) fn own_via(sent_by: SocketAddr, branch: &str) -> String {
-    format!("Via: SIP/2.0/UDP {sent_by};branch={branch};rport\r\n")
+pub(super) fn own_via(ours: Ours, branch: &str) -> String {
+    format!("Via: SIP/2.0/{} {};branch={branch};rport\r\n", ours.transport.token(), ours.address)
 }
 
 /// Route lines for a route set.

@@ -1,5 +1,6 @@
 //! Keepalive: a message to every registered terminal, on its own flow, so that the NAT's mapping never ages out (R7).
 
+use super::hop::{Ours, own_via};
 use super::transaction::{Branch, Named};
 use super::{Sip, Wake};
 use crate::fault::Fault;
@@ -8,7 +9,6 @@ use crate::realm::KeepaliveMethod;
 use crate::signaling::Cx;
 use crate::signaling::sip::binding::Binding;
 use crate::table::Key;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Answer a double CRLF by a single one (RFC 5626 section 4.4.1); pings of zeros are swallowed.
@@ -71,14 +71,17 @@ fn probe(cx: &mut Cx<'_>, key: Key, binding: &mut Binding) {
     let nonce = cx.rng.u64();
     binding.probe = Some(nonce);
     binding.probes = binding.probes % 0x7fff_ffff + 1;
-    let ours = SocketAddr::new(binding.realm.advertised, binding.flow.local.port());
+    let ours = Ours::of(&binding.realm, &binding.flow);
     let branch = Branch { named: Named::Keepalive, shard: cx.shard, key, nonce };
     let uri = String::from_utf8_lossy(&binding.contact).into_owned();
     let text = format!(
-        "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {ours};branch={branch};rport\r\nMax-Forwards: 70\r\n\
-         From: <sip:{ours}>;tag={nonce:016x}\r\nTo: <{uri}>\r\nCall-ID: {nonce:016x}{:08x}\r\n\
+        "OPTIONS {uri} SIP/2.0\r\n{}Max-Forwards: 70\r\n\
+         From: <sip:{}>;tag={nonce:016x}\r\nTo: <{uri}>\r\nCall-ID: {nonce:016x}{:08x}\r\n\
          CSeq: {} OPTIONS\r\nContent-Length: 0\r\n\r\n",
-        key.slot, binding.probes
+        own_via(ours, &branch.to_string()),
+        ours.address,
+        key.slot,
+        binding.probes
     );
     cx.send(binding.flow, text);
 }

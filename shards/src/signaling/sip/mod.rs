@@ -24,7 +24,7 @@ use crate::realm::Softswitch;
 use crate::session::Sessions;
 use crate::table::Key;
 use crate::timer::Timers;
-use crate::types::{Flow, Instant, Proto, RealmId, ShardId, Side};
+use crate::types::{Flow, Instant, Proto, RealmId, ShardId, Side, Transport};
 use crate::wire::sip::{Message, Name, UNSUPPORTED_VERSION, is_ping, parse_for_reply};
 use binding::Bindings;
 use dialog::{Dialogs, State};
@@ -111,6 +111,12 @@ impl Adapter for Sip {
         }
     }
 
+    fn handle_lost(&mut self, _cx: &mut Cx<'_>, flow: Flow) {
+        for key in self.bindings.on(&flow) {
+            self.bindings.remove(key);
+        }
+    }
+
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         while let Some(wake) = self.timers.pop(cx.now) {
             match wake {
@@ -128,16 +134,16 @@ impl Adapter for Sip {
 
     fn handle_reload(&mut self, cx: &mut Cx<'_>) {
         for key in self.bindings.outside(cx.mapping) {
-            let local = self.bindings.get(key).map(|binding| binding.flow.local);
-            match local.and_then(|local| cx.mapping.access_at(local)) {
+            let flow = self.bindings.get(key).map(|binding| binding.flow);
+            match flow.and_then(|flow| cx.mapping.access_at(flow.transport, flow.local)) {
                 Some(realm) => self.bindings.rehome(key, realm.clone()),
                 None => drop(self.bindings.remove(key)),
             }
         }
     }
 
-    fn uses(&self, local: SocketAddr) -> bool {
-        self.dialogs.uses(local) || self.transactions.uses(local)
+    fn uses(&self, transport: Transport, local: SocketAddr) -> bool {
+        self.dialogs.uses(transport, local) || self.transactions.uses(transport, local)
     }
 
     fn uses_realm(&self, realm: RealmId) -> bool {
@@ -178,11 +184,14 @@ fn respond(cx: &mut Cx<'_>, request: &Message<'_>, flow: Flow, reply: Reply, mor
 
 /// Where the answer to a request goes. On the access side always back to the source, from the address that it was
 /// sent to, because only there the NAT has a mapping. On the core side as RFC 3261 section 18.2.2 says, and from this
-/// shard's own address if the request came in at another shard's.
+/// shard's own address if the request came in at another shard's. On a connection always back by the connection.
 fn answer_flow(cx: &Cx<'_>, request: &Message<'_>, flow: Flow) -> Flow {
+    if flow.stream.is_some() {
+        return flow;
+    }
     let Some(realm) = cx.realm(&flow).filter(|realm| realm.side == Side::Core) else { return flow };
-    let shared = realm.sip.iter().any(|&(_, port)| port == flow.local.port());
-    let local = realm.home(cx.shard).filter(|_| !shared).unwrap_or(flow.local);
+    let shared = realm.listens(flow.transport, flow.local.port());
+    let local = realm.home(cx.shard, flow.transport).filter(|_| !shared).unwrap_or(flow.local);
     let port = match request.top_via() {
         Some(via) if via.rport.is_none() => via.port.unwrap_or(5060),
         _ => flow.remote.port(),

@@ -2,7 +2,7 @@
 //! section 10). Nothing is learned or forgotten before the registrar's 2xx.
 
 use super::binding::{Aor, Binding};
-use super::hop::{self, Rewrite};
+use super::hop::{self, Ours, Rewrite};
 use super::reply::Reply;
 use super::request::Upstream;
 use super::{Sip, Wake, number};
@@ -13,7 +13,6 @@ use crate::table::Key;
 use crate::types::{Flow, ShardId};
 use crate::wire::sip::{Message, Name, NameAddr};
 use bytes::Bytes;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Lifetime of a contact for which nobody named one (RFC 3261 section 10.2.1.1 leaves it to the registrar).
@@ -125,7 +124,7 @@ impl Sip {
         &self,
         message: &Message<'_>,
         registration: &Registration,
-        ours: SocketAddr,
+        ours: Ours,
         rewrite: &mut Rewrite<'_, '_>,
     ) {
         let bytes = message.bytes();

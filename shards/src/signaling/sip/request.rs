@@ -2,7 +2,7 @@
 
 use super::dialog::{Dialog, Leg, State};
 use super::forward::{Hop, Request, contact_of};
-use super::hop::{self, Pair};
+use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
 use super::transaction::Purpose;
 use super::{Ended, Sip, Wake, answer_flow, body, owner, respond};
@@ -99,8 +99,9 @@ impl Sip {
         let span = message.request_uri().ok_or(Reply::BAD_REQUEST)?;
         let uri = Uri::parse(bytes, span).map_err(|_| Reply::BAD_REQUEST)?;
         let up = upstream(cx, flow, uri.host.of(bytes))?;
-        let (client, ours) = core_flow(cx, &up);
-        let to_domain = |uri: &Uri| named(bytes, uri, &domain_of(&up.softswitch));
+        let (client, ours) = core_flow(cx, &up)?;
+        let domain = up.softswitch.host();
+        let to_domain = |uri: &Uri| named(bytes, uri, &domain);
         let hop = Hop {
             flow: client,
             ours,
@@ -150,8 +151,8 @@ impl Sip {
         let softswitch = cx.softswitch_at(&flow).ok_or(Reply::FORBIDDEN)?;
         let access = cx.realm(&target.flow).ok_or(Reply::NOT_FOUND)?;
         let core = cx.realm(&flow).ok_or(Reply::NOT_FOUND)?;
-        let ours = SocketAddr::new(access.advertised, target.flow.local.port());
-        let host = host_of(ours.ip());
+        let ours = Ours::of(&access, &target.flow);
+        let host = host_of(access.advertised);
         let hidden = |uri: &Uri| named(bytes, uri, &host);
         let hop = Hop {
             flow: target.flow,
@@ -175,7 +176,8 @@ impl Sip {
     ) -> Result<(), Reply> {
         let (message, side) = (request.message, request.side);
         if !matches!(message.method(), b"INVITE" | b"SUBSCRIBE" | b"REFER") {
-            let body = body::outside_dialog(message, hop.ours.ip()).map_err(|_| Reply::BAD_REQUEST)?;
+            let body =
+                body::outside_dialog(message, hop.ours.address.ip()).map_err(|_| Reply::BAD_REQUEST)?;
             return self.send_on(cx, request, &hop, Purpose::Plain, body);
         }
         let dialog = self.open_dialog(cx, request, &hop, up)?;
@@ -337,17 +339,19 @@ fn matching_key(message: &Message<'_>, flow: &Flow) -> Vec<u8> {
 fn upstream(cx: &Cx<'_>, flow: Flow, domain: &[u8]) -> Result<Upstream, Reply> {
     let access = cx.mapping.realm(flow.realm).ok_or(Reply::UNAVAILABLE)?.clone();
     let domain = String::from_utf8_lossy(domain);
-    let softswitch = cx.mapping.route(access.id, &domain).ok_or(Reply::FORBIDDEN)?.clone();
+    let (_, softswitch) = cx.mapping.route(access.id, &domain).ok_or(Reply::FORBIDDEN)?;
+    let softswitch = softswitch.clone();
     let core = cx.mapping.realm(softswitch.realm).ok_or(Reply::UNAVAILABLE)?.clone();
     Ok(Upstream { access, core, softswitch })
 }
 
 /// Our flow to the softswitch: answers come home to this shard's own address.
-fn core_flow(cx: &Cx<'_>, up: &Upstream) -> (Flow, SocketAddr) {
-    let local = up.core.home(cx.shard).unwrap_or_else(|| SocketAddr::new(up.core.address, 0));
-    let transport = crate::types::Transport::Udp;
-    let flow = Flow { realm: up.core.id, transport, local, remote: up.softswitch.targets[0] };
-    (flow, SocketAddr::new(up.core.advertised, local.port()))
+fn core_flow(cx: &mut Cx<'_>, up: &Upstream) -> Result<(Flow, Ours), Reply> {
+    let server = up.softswitch.targets.first().ok_or(Reply::UNAVAILABLE)?;
+    let home = up.core.home(cx.shard, server.transport);
+    let local = home.unwrap_or_else(|| SocketAddr::new(up.core.address, 0));
+    let flow = cx.toward(&up.core, local, server);
+    Ok((flow, Ours::of(&up.core, &flow)))
 }
 
 /// Routes that lead past Portolan; the ones to ourselves are consumed (RFC 3261 section 16.4).
@@ -376,10 +380,6 @@ fn pair(message: &Message<'_>, name: Name, other: impl Fn(&Uri) -> Option<Bytes>
 fn named(bytes: &[u8], uri: &Uri, host: &str) -> Option<Bytes> {
     uri.host_ip(bytes)?;
     Some(Bytes::from(hop::with_host(bytes, uri, host)))
-}
-
-fn domain_of(softswitch: &Softswitch) -> String {
-    softswitch.domain.clone().unwrap_or_else(|| host_of(softswitch.targets[0].ip()))
 }
 
 fn host_of(ip: std::net::IpAddr) -> String {

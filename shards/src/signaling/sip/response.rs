@@ -2,7 +2,7 @@
 
 use super::dialog::State;
 use super::forward::contact_of;
-use super::hop::{self, Rewrite};
+use super::hop::{self, Ours, Rewrite};
 use super::register::Listed;
 use super::transaction::{Branch, LINGER, Named, Purpose};
 use super::{Ended, Sip, body};
@@ -13,7 +13,6 @@ use crate::table::Key;
 use crate::types::{Flow, Side};
 use crate::wire::sip::{Message, Name};
 use bytes::Bytes;
-use std::net::SocketAddr;
 
 impl Sip {
     pub(super) fn handle_response(
@@ -73,7 +72,7 @@ impl Sip {
         let body = match dialog {
             _ if body::is_encoded(message) => Err(Fault::PeerMisbehaved("encoded body")),
             Some(dialog) if status < 300 => self.response_body(cx, message, dialog, side, offered),
-            _ => body::outside_dialog(message, ours(cx, &server).ip()),
+            _ => body::outside_dialog(message, ours(cx, &server).address.ip()),
         };
         let body = body.inspect_err(|_| cx.dropped(DropReason::Malformed))?;
         let bytes = self.compose_response(cx, message, key, listed.as_ref(), body);
@@ -255,10 +254,12 @@ impl Sip {
     }
 }
 
-/// Our own address on the side of this flow.
-fn ours(cx: &Cx<'_>, flow: &Flow) -> SocketAddr {
-    let ip = cx.realm(flow).map_or(flow.local.ip(), |realm| realm.advertised);
-    SocketAddr::new(ip, flow.local.port())
+/// Our own place on the side of this flow.
+fn ours(cx: &Cx<'_>, flow: &Flow) -> Ours {
+    match cx.realm(flow) {
+        Some(realm) => Ours::of(&realm, flow),
+        None => Ours { address: flow.local, transport: flow.transport },
+    }
 }
 
 /// The response with the Vias and names that its receiver knows.

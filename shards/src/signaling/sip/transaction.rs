@@ -7,7 +7,7 @@ use super::hop::Pair;
 use super::register::Registration;
 use crate::random::{Keyed, Rng};
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, ShardId, Side};
+use crate::types::{Flow, Instant, ShardId, Side, Transport};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use std::net::SocketAddr;
@@ -115,8 +115,9 @@ impl Transactions {
     }
 
     /// Does any transaction send from this address of ours?
-    pub(super) fn uses(&self, local: SocketAddr) -> bool {
-        self.table.iter().any(|(_, t)| t.server.local == local || t.client.local == local)
+    pub(super) fn uses(&self, transport: Transport, local: SocketAddr) -> bool {
+        let sends = |flow: &Flow| (flow.transport, flow.local) == (transport, local);
+        self.table.iter().any(|(_, t)| sends(&t.server) || sends(&t.client))
     }
 
     /// The transaction of a request with this matching key.

@@ -2,7 +2,7 @@
 
 use super::dialog::{Dialog, State, at};
 use super::forward::{Hop, Request, contact_of, follow};
-use super::hop::{self, Pair};
+use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
 use super::request::media_refusal;
 use super::transaction::{Branch, LINGER, Named, Purpose};
@@ -120,7 +120,7 @@ fn hop_within(cx: &Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -
     let mut flow = leg.flow;
     if side == Side::Access {
         flow.remote = next_hop(dialog, &uri).unwrap_or(flow.remote);
-        flow.local = leg.realm.home(cx.shard).unwrap_or(flow.local);
+        flow.local = leg.realm.home(cx.shard, flow.transport).unwrap_or(flow.local);
     }
     let name = |name| {
         let near = hop::name_of(message, name).map(|uri| uri.span.of(message.bytes())).unwrap_or_default();
@@ -129,7 +129,7 @@ fn hop_within(cx: &Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -
     };
     Some(Hop {
         flow,
-        ours: SocketAddr::new(leg.realm.advertised, flow.local.port()),
+        ours: Ours::of(&leg.realm, &flow),
         uri: Some(uri),
         routes: leg.routes.clone(),
         label: Some(leg.label.clone()),

@@ -1,0 +1,139 @@
+//! The connections of one shard: who is connected, and which connection leads to a softswitch.
+//!
+//! A connection lives on the shard that accepted or dialled it. It is never dialled back (RFC 5626 section 4): a
+//! terminal behind NAT can be reached by the connection that it opened, or not at all.
+
+use crate::io::Listener;
+use crate::limits::Limits;
+use crate::random::{Keyed, Rng};
+use crate::realm::Server;
+use crate::types::{Flow, Instant, RealmId, ShardId, Transport};
+use hashbrown::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// The open connections of this shard.
+pub struct Streams {
+    serial: u32,
+    open: HashMap<u32, Open, Keyed>,
+    dialled: HashMap<Dialled, Flow, Keyed>,
+    /// Accepted connections by source.
+    sources: HashMap<IpAddr, usize, Keyed>,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    flow: Flow,
+    /// When something last came in by it.
+    heard: Instant,
+    dialled: bool,
+}
+
+/// What a dialled connection is for.
+type Dialled = (RealmId, Transport, SocketAddr, Option<std::sync::Arc<str>>);
+
+impl Streams {
+    /// No connection.
+    pub fn new(rng: &mut Rng) -> Self {
+        Self {
+            serial: 0,
+            open: HashMap::with_hasher(Keyed::new(rng)),
+            dialled: HashMap::with_hasher(Keyed::new(rng)),
+            sources: HashMap::with_hasher(Keyed::new(rng)),
+        }
+    }
+
+    /// Connections now.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Is there no connection?
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Somebody connected; `None` when there are too many connections, in all or from this source.
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        shard: ShardId,
+        listener: &Listener,
+        remote: SocketAddr,
+        limits: &Limits,
+    ) -> Option<Flow> {
+        let from_here = self.sources.entry(remote.ip()).or_default();
+        if self.open.len() >= limits.streams || *from_here >= limits.streams_per_source {
+            return None;
+        }
+        *from_here += 1;
+        let path = Flow {
+            realm: listener.realm,
+            transport: listener.transport,
+            local: listener.address,
+            remote,
+            stream: None,
+        };
+        Some(self.begin(now, shard, path, false))
+    }
+
+    /// The connection that leads to a server, and whether it has to be dialled first. `local` is where the server can
+    /// call us back.
+    pub fn toward(
+        &mut self,
+        now: Instant,
+        shard: ShardId,
+        realm: RealmId,
+        local: SocketAddr,
+        server: &Server,
+    ) -> (Flow, bool) {
+        let key = (realm, server.transport, server.address, server.name.clone());
+        if let Some(flow) = self.dialled.get(&key) {
+            return (*flow, false);
+        }
+        let path = Flow { realm, transport: server.transport, local, remote: server.address, stream: None };
+        let flow = self.begin(now, shard, path, true);
+        self.dialled.insert(key, flow);
+        (flow, true)
+    }
+
+    fn begin(&mut self, now: Instant, shard: ShardId, path: Flow, dialled: bool) -> Flow {
+        self.serial = self.serial.wrapping_add(1);
+        let flow = Flow { stream: Some(crate::types::StreamId { shard, serial: self.serial }), ..path };
+        self.open.insert(self.serial, Open { flow, heard: now, dialled });
+        flow
+    }
+
+    /// Is this flow one of our open connections?
+    pub fn holds(&self, flow: &Flow) -> bool {
+        flow.stream.is_some_and(|stream| self.open.contains_key(&stream.serial))
+    }
+
+    /// Something came in by a connection.
+    pub fn heard(&mut self, now: Instant, flow: &Flow) {
+        if let Some(open) = flow.stream.and_then(|stream| self.open.get_mut(&stream.serial)) {
+            open.heard = now;
+        }
+    }
+
+    /// A connection is no more; false if it was forgotten already.
+    pub fn forget(&mut self, flow: &Flow) -> bool {
+        let Some(open) = flow.stream.and_then(|stream| self.open.remove(&stream.serial)) else {
+            return false;
+        };
+        self.dialled.retain(|_, dialled| dialled.stream != open.flow.stream);
+        if let Some(count) = self.sources.get_mut(&flow.remote.ip()).filter(|_| !open.dialled) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&flow.remote.ip());
+            }
+        }
+        true
+    }
+
+    /// Accepted connections by which nothing has come since `moment`.
+    pub fn silent_since(&self, moment: Instant) -> Vec<Flow> {
+        let silent = self.open.values().filter(|open| !open.dialled && open.heard < moment);
+        silent.map(|open| open.flow).collect()
+    }
+}
