@@ -33,7 +33,7 @@ const OWN: [Name; 8] = [
 ];
 
 fn flow(realm: portolan_shards::types::RealmId, local: &str, remote: &str) -> Flow {
-    Flow { realm, transport: Transport::Udp, local: addr(local), remote: addr(remote) }
+    Flow { realm, transport: Transport::Udp, local: addr(local), remote: addr(remote), stream: None }
 }
 
 /// The access realm over IPv6, the core over IPv4.

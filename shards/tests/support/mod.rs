@@ -123,7 +123,6 @@ impl World {
     }
 
     /// A terminal, seen as `from`, connects to the shared listener of shard `n`; panics if it is refused.
-    #[allow(dead_code, reason = "not every test has connections")]
     pub(crate) fn connects(&mut self, n: usize, transport: Transport, from: &str) -> Flow {
         let shared = |(shard, l): &&(ShardId, Listener)| {
             usize::from(shard.0) == n && l.realm == ACCESS && l.transport == transport
@@ -133,7 +132,6 @@ impl World {
     }
 
     /// A connection has ended.
-    #[allow(dead_code, reason = "not every test has connections")]
     pub(crate) fn closes(&mut self, flow: Flow) -> Vec<Sent> {
         let n = usize::from(flow.stream.expect("a connection").shard.0);
         self.shards[n].closed(self.now, flow);
