@@ -10,6 +10,7 @@ pub(crate) fn run(data: &[u8]) {
     let _ = Uri::parse(data, whole).map(|uri| check_uri(data, whole, uri));
     let _ = NameAddr::parse(data, whole).map(|address| check_address(data, whole, address));
     let _ = Via::parse(data, whole).map(|via| check_via(data, whole, via));
+    check_dialog_names(data, whole);
     if let Some(message) = sip::parse_for_reply(data) {
         assert!(message.is_request() && message.method() != b"ACK");
         visit(&message);
@@ -39,11 +40,42 @@ fn visit(message: &Message<'_>) {
         assert_eq!(header.name, Name::of(header.name_span.of(data)));
         assert!(message.find(header.name_span.of(data)).is_some());
         visit_values(data, *header);
+        check_dialog_names(data, header.value);
     }
     let _ = (message.from_tag(), message.to_tag(), message.content_length(), message.max_forwards());
     for part in message.sdp_parts() {
         nested(message.body_span(), &[part]);
+        assert!(message.parts(|_| true).iter().any(|any| any.content.contains(part)));
         let _ = sdp::Sdp::parse(part.of(data));
+    }
+}
+
+/// Names of dialogs, in a header and within a URI.
+fn check_dialog_names(data: &[u8], outer: Span) {
+    if let Ok(id) = sip::DialogId::parse(data, outer) {
+        nested(outer, &[id.call_id, id.params]);
+        assert!(!id.call_id.is_empty() && id.call_id.end <= id.params.start);
+        check_params(data, id.params);
+    }
+    let mut from = outer.start;
+    for id in sip::call_ids(data, outer) {
+        nested(outer, &[id]);
+        assert!(id.start >= from && !id.is_empty() && !id.of(data).contains(&b','));
+        from = id.end;
+    }
+    check_uri_headers(data, outer);
+    if let Some(plain) = sip::unescape(outer.of(data)) {
+        assert_eq!(sip::unescape(&sip::escape(&plain)), Some(plain));
+    }
+}
+
+fn check_uri_headers(data: &[u8], outer: Span) {
+    let mut from = outer.start;
+    for header in sip::uri_headers(data, outer) {
+        nested(outer, &[header.name, header.value]);
+        assert!(header.name.start >= from && header.name.end <= header.value.start);
+        from = header.value.end;
+        nested(header.value, &[sip::encoded_call_id(data, header.value)]);
     }
 }
 
@@ -88,6 +120,7 @@ fn check_uri(data: &[u8], outer: Span, uri: Uri) {
     assert!(uri.hostport.end <= uri.params.start);
     assert!(!uri.is_sip(data) || !uri.host.is_empty());
     check_params(data, uri.params);
+    check_uri_headers(data, uri.headers.unwrap_or(Span::empty(uri.span.end)));
     let _ = (uri.host_ip(data), uri.param(data, b"transport"));
 }
 

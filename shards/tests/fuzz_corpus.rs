@@ -9,10 +9,13 @@ mod rtp;
 mod sdp;
 #[path = "../../fuzz/bodies/sip.rs"]
 mod sip;
+#[path = "../../fuzz/bodies/xml.rs"]
+mod xml;
 
 use portolan_shards::limits::MAX_MESSAGE;
 use portolan_shards::wire::sdp::Sdp;
 use portolan_shards::wire::sip::{Frame, Message};
+use portolan_shards::wire::xml::fields;
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -97,6 +100,11 @@ fn rtp_corpus_and_its_mutations() {
     replay("rtp", rtp::run);
 }
 
+#[test]
+fn xml_corpus_and_its_mutations() {
+    replay("xml", xml::run);
+}
+
 /// A corpus that is refused at its first line tests nothing.
 #[test]
 fn the_corpus_reaches_the_depths() {
@@ -106,13 +114,14 @@ fn the_corpus_reaches_the_depths() {
     let framed = streams.iter().flat_map(|seed| frame::frames(seed, MAX_MESSAGE, seed.len()));
     assert_eq!(framed.filter(|found| matches!(found, Frame::Message(_))).count(), 11);
     assert!(corpus("sdp").iter().all(|seed| Sdp::parse(seed).is_ok_and(|sdp| !sdp.media.is_empty())));
+    assert!(corpus("xml").iter().all(|seed| fields(seed).is_ok_and(|fields| fields.len() > 2)));
 }
 
 /// Repetitions that make a scanner with a hidden inner loop crawl: this test would not end.
 #[test]
 fn hostile_repetitions_at_full_size() {
     let head = b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP c\r\nFrom: <sip:a@b>\r\nTo: <sip:b@c>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n";
-    let units: [&[u8]; 14] = [
+    let units: [&[u8]; 18] = [
         b",",
         b";",
         b"\"",
@@ -127,6 +136,10 @@ fn hostile_repetitions_at_full_size() {
         b"v:,\r\n",
         b"m=a 1 a\n",
         b";a=\"",
+        b"&",
+        b"<!--",
+        b"<a b='",
+        b"<a>",
     ];
     for unit in units {
         let mut bytes = head.to_vec();
@@ -140,17 +153,24 @@ fn hostile_repetitions_at_full_size() {
             bytes.extend_from_slice(b"\r\n\r\n");
             sip::run(&bytes);
             sdp::run(&bytes[head.len()..]);
+            xml::run(&bytes[head.len()..]);
         }
     }
 }
 
 proptest! {
     #[test]
+    fn any_text_like_xml_is_safe(text in "(</?[ab:]{1,2}( [ab]='[^<>]{0,5}'){0,2}/?>|[ a&;#x0-9]{0,6}|<!--|-->|<!\\[CDATA\\[|\\]\\]>){0,20}") {
+        xml::run(text.as_bytes());
+    }
+
+    #[test]
     fn any_octets_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         sip::run(&bytes);
         frame::run(&bytes);
         sdp::run(&bytes);
         rtp::run(&bytes);
+        xml::run(&bytes);
     }
 
     #[test]

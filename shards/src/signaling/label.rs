@@ -4,6 +4,7 @@
 //! nobody can read which shard or binding it names, nor make one up (R14). It is written in lower-case base 32,
 //! because URI parameters compare without case (RFC 3261 section 19.1.4).
 
+use super::siv::{Siv, Use};
 use crate::random::Rng;
 use crate::table::Key;
 use crate::types::ShardId;
@@ -41,11 +42,12 @@ pub struct Label {
 /// Seals and opens labels, and hashes names to shards, under one secret that all shards share.
 pub struct Sealer {
     cipher: LessSafeKey,
+    siv: Siv,
     hash: [u8; 16],
 }
 
 impl Sealer {
-    /// Derive both keys from the secret.
+    /// Derive all keys from the secret.
     pub fn new(secret: &[u8; 32]) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let cipher_key = hmac::sign(&root, b"portolan label");
@@ -53,7 +55,7 @@ impl Sealer {
         let cipher = UnboundKey::new(&AES_256_GCM, cipher_key.as_ref()).expect("HMAC-SHA256 gives 32 octets");
         let mut hash = [0; 16];
         hash.copy_from_slice(&hash_key.as_ref()[..16]);
-        Self { cipher: LessSafeKey::new(cipher), hash }
+        Self { cipher: LessSafeKey::new(cipher), siv: Siv::new(&root), hash }
     }
 
     /// Write a label: 63 characters of `a-v0-9`.
@@ -75,6 +77,16 @@ impl Sealer {
         let nonce = Nonce::try_assume_unique_for_key(&sealed[..NONCE_LEN]).ok()?;
         let plain = self.cipher.open_in_place(nonce, Aad::empty(), &mut sealed[NONCE_LEN..]).ok()?;
         Label::from_bytes(plain)
+    }
+
+    /// Seal a text of any length, without randomness: the same text gives the same octets.
+    pub fn seal_bytes(&self, for_use: Use, plain: &[u8]) -> Vec<u8> {
+        self.siv.seal(for_use, plain)
+    }
+
+    /// Open what [`Self::seal_bytes`] sealed for the same use.
+    pub fn open_bytes(&self, for_use: Use, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.siv.open(for_use, sealed)
     }
 
     /// The shard of `shards` that owns `name` (keyed: callers choose Call-IDs, and must not choose the shard).

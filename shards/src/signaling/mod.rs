@@ -3,6 +3,7 @@
 pub mod label;
 pub mod sdp;
 pub mod sip;
+pub mod siv;
 pub mod streams;
 
 use crate::fault::Fault;

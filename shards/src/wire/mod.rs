@@ -8,6 +8,7 @@ pub mod sdp;
 pub mod sip;
 pub mod splice;
 pub(crate) mod text;
+pub mod xml;
 
 /// A half-open range of octets in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -3,8 +3,23 @@
 use super::{Header, Message, Name, header, param};
 use crate::wire::{Span, text};
 
+/// A part of a body, or the whole of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its media type, without parameters, as it is written.
+    pub kind: Span,
+    /// Its content.
+    pub content: Span,
+}
+
 /// Where the body holds application/sdp.
 pub(super) fn sdp_parts(message: &Message<'_>) -> Vec<Span> {
+    let found = parts(message, |kind| kind.eq_ignore_ascii_case(b"application/sdp"));
+    found.into_iter().map(|part| part.content).collect()
+}
+
+/// Where the body holds content of a wanted type.
+pub(super) fn parts(message: &Message<'_>, wanted: impl Fn(&[u8]) -> bool) -> Vec<Part> {
     let bytes = message.bytes();
     let body = message.body_span();
     let encoded = message.value(Name::ContentEncoding).is_some_and(|v| !v.eq_ignore_ascii_case(b"identity"));
@@ -12,19 +27,19 @@ pub(super) fn sdp_parts(message: &Message<'_>) -> Vec<Span> {
         return Vec::new();
     };
     let kind = media_type(bytes, content_type);
-    if kind.eq_ignore_ascii_case(b"application/sdp") {
-        return vec![body];
+    if wanted(kind.of(bytes)) {
+        return vec![Part { kind, content: body }];
     }
-    let multipart = kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"));
+    let multipart = kind.of(bytes).get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"));
     let Some(boundary) = boundary(bytes, content_type).filter(|_| multipart) else {
         return Vec::new();
     };
-    parts(bytes, body, boundary).into_iter().filter_map(|part| sdp_part(bytes, part)).collect()
+    between(bytes, body, boundary).into_iter().filter_map(|part| wanted_part(bytes, part, &wanted)).collect()
 }
 
-fn media_type(bytes: &[u8], content_type: Header) -> &[u8] {
+fn media_type(bytes: &[u8], content_type: Header) -> Span {
     let end = text::find(bytes, content_type.value, |b| b == b';').unwrap_or(content_type.value.end);
-    text::trim(bytes, Span::new(content_type.value.start, end)).of(bytes)
+    text::trim(bytes, Span::new(content_type.value.start, end))
 }
 
 fn boundary(bytes: &[u8], content_type: Header) -> Option<&[u8]> {
@@ -37,7 +52,7 @@ fn boundary(bytes: &[u8], content_type: Header) -> Option<&[u8]> {
 
 /// What stands between the delimiter lines (RFC 2046 5.1.1); the line end before a delimiter belongs to it. A part
 /// that is cut off by the end of the body is left out.
-fn parts(bytes: &[u8], body: Span, boundary: &[u8]) -> Vec<Span> {
+fn between(bytes: &[u8], body: Span, boundary: &[u8]) -> Vec<Span> {
     let within = &bytes[..body.end];
     let (mut parts, mut opened, mut at) = (Vec::new(), None, body.start);
     while at < body.end {
@@ -60,14 +75,15 @@ fn delimiter(line: &[u8], boundary: &[u8]) -> Option<bool> {
     matches!(tail, b"" | b"--").then_some(!tail.is_empty())
 }
 
-/// The content of a part, when it is application/sdp as it stands.
-fn sdp_part(bytes: &[u8], part: Span) -> Option<Span> {
+/// The content of a part, when it is of a wanted type as it stands.
+fn wanted_part(bytes: &[u8], part: Span, wanted: impl Fn(&[u8]) -> bool) -> Option<Part> {
     let within = &bytes[..part.end];
     let scan = header::scan(within, part.start);
     let content_type = scan.headers.iter().find(|h| h.name == Name::ContentType)?;
-    let is_sdp = media_type(within, *content_type).eq_ignore_ascii_case(b"application/sdp");
+    let kind = media_type(within, *content_type);
     let encoded = scan.headers.iter().any(|h| is_encoding(within, *h));
-    (is_sdp && !encoded && scan.body < part.end).then(|| Span::new(scan.body, part.end))
+    let content = Span::new(scan.body, part.end.max(scan.body));
+    (wanted(kind.of(within)) && !encoded && !content.is_empty()).then_some(Part { kind, content })
 }
 
 /// Whether the header says that the content is not the text itself.

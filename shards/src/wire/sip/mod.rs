@@ -7,15 +7,18 @@ mod frame;
 mod header;
 mod name;
 mod param;
+mod replaces;
 mod start;
 mod uri;
 mod via;
 
 pub use addr::NameAddr;
+pub use body::Part;
 pub use frame::{Frame, Framer, frame};
 pub use header::{Header, values};
 pub use name::Name;
 pub use param::{Param, params};
+pub use replaces::{DialogId, UriHeader, call_ids, encoded_call_id, escape, unescape, uri_headers};
 pub use start::Start;
 pub use uri::Uri;
 pub use via::Via;
@@ -144,6 +147,12 @@ impl<'a> Message<'a> {
     /// multipart (RFC 5621). None when the body is encoded, so that it could not be read.
     pub fn sdp_parts(&self) -> Vec<Span> {
         body::sdp_parts(self)
+    }
+
+    /// The parts of the body whose media type is `wanted`, with that type: the body itself, or each such part when it
+    /// is multipart (RFC 5621). None when the body is encoded, so that it could not be read.
+    pub fn parts(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<Part> {
+        body::parts(self, wanted)
     }
 
     /// Offset of the line end that makes the blank line: new headers may be inserted here.
