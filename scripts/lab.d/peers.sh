@@ -57,12 +57,13 @@ kamailio_at() {
 
 # --- SIPp -----------------------------------------------------------------------------------------------------------
 
-# sipp_command SCENARIO ADDRESS OPTIONS...: fills SIPP. The Call-ID carries no address: proxies leave it alone.
+# sipp_command SCENARIO ADDRESS OPTIONS...: fills SIPP; the scenario is a name in tests/lab/sipp or a file. The Call-ID carries no address: proxies leave it alone.
 sipp_command() {
     local scenario=$1 address=$2
     shift 2
-    SIPP=(sipp -sf "$HERE/tests/lab/sipp/$scenario.xml" -i "$address" -mi "$address" -p 5060
-        -key domain "${DOMAIN:-example.net}" -nostdin -cid_str "%u-%p-$RANDOM@lab" "$@")
+    [ -e "$scenario" ] || scenario=$HERE/tests/lab/sipp/$scenario.xml
+    SIPP=(sipp -sf "$scenario" -i "$address" -mi "$address" -p 5060
+        -key domain "${DOMAIN:-example.net}" -key via "${VIA:-UDP}" -nostdin -cid_str "%u-%p-$RANDOM@lab" "$@")
 }
 
 # sipp_run NAME ROOM ADDRESS SCENARIO OPTIONS...: one client to Portolan, in the foreground; succeeds if all its calls did.

@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# Exchanges of messages, each a caller and a callee in tests/lab/sipp (NAME.caller.xml, NAME.callee.xml), each run in both
+# directions: a terminal behind a NAT calls the trunk ("out"), the trunk calls a registered terminal ("in").
+
+EXCHANGES=(early ringback delayed on-hold withdraw prack update timer refer subscribe message info redirect fork refuse late overload)
+# NAME-DIRECTION of those that Portolan does not pass yet: run by name only, EXCHANGES=... scripts/lab exchanges.
+PENDING=(redirect-out redirect-in)
+
+# What a peer on this side must never read.
+declare -A FOREIGN=([core]='192[.]168|100[.]64|203[.]0[.]113|198[.]51' [access]='[^0-9.]10[.]0[.]0[.]')
+# The terminal sends a file; the trunk echoes, on a second port, too.
+declare -A PORT=([core]='[media_port]' [access]='[rtpstream_audio_port]')
+declare -A MOVED=([core]='[media_port+2]' [access]='[rtpstream_audio_port]')
+
+# exchange_file NAME ROLE SIDE: a line "@part" stands for the file of that name in tests/lab/sipp/parts.
+exchange_file() {
+    local file=$OUT/$1.$2.$3.xml
+    awk -v parts="$HERE/tests/lab/sipp/parts" -v side="$3" '
+            function put(line, part) {
+                gsub("@SIDE@", side, line)
+                if (line !~ /^@[a-z]/) { print line; return }
+                part = parts "/" substr(line, 2)
+                while ((getline line < part) > 0) put(line)
+                close(part)
+            }
+            { put($0) }' "$HERE/tests/lab/sipp/$1.$2.xml" |
+        sed "s/@FOREIGN@/${FOREIGN[$3]}/; s/@PORT@/${PORT[$3]}/; s/@MOVED@/${MOVED[$3]}/" >"$file"
+    echo "$file"
+}
+
+# exchange_peer NAME-DIRECTION ROLE SIDE PORT OPTIONS...: one SIPp in the background, on a port of its own.
+exchange_peer() {
+    local name=$1 role=$2 side=$3 port=$4 room=a1 address=192.168.1.10 file
+    shift 4
+    [ "$side" = access ] || { room=core address=10.0.0.30; }
+    file=$(exchange_file "${name%-*}" "$role" "$side") || return 1
+    sipp_command "$file" "$address" "$@" -p "$port" -mp $((20000 + (port - 7000) * 20)) -rtp_echo -timeout 25s -timeout_error \
+        -trace_err -error_file "$OUT/$name.$role.err" -trace_msg -message_file "$OUT/$name.$role.msg"
+    spawn "$name-$role" "$room" "${SIPP[@]}"
+}
+
+# exchange_begin NAME-DIRECTION PORT: the callee, then (for a terminal) its registration, then the caller.
+exchange_begin() {
+    local name=$1 port=$2
+    if [ "${name#*-}" = out ]; then
+        exchange_peer "$name" callee core "$port"
+        await 5 listens core 10.0.0.30 "$port"
+        exchange_peer "$name" caller access "$port" "$PROXY:5060" -m 1 -s "9$port" -key from 211
+    else
+        sipp_run "$name-reg" a1 192.168.1.10 register -p "$port" -s "2$port" -key expires 60
+        exchange_peer "$name" callee access "$port"
+        await 5 listens a1 192.168.1.10 "$port"
+        exchange_peer "$name" caller core "$port" 10.0.0.20:5060 -m 1 -s "2$port" -key from 300
+    fi
+}
+
+# exchange_end NAME-DIRECTION: the caller's verdict; the callee's shows in it, because it answers nothing after a failed check.
+exchange_end() {
+    local result
+    wait "${PIDS[$1-caller]}"
+    result=$?
+    unset "PIDS[$1-caller]"
+    halt "$1-callee"
+    return $result
+}
+
+repeated() { [ "$(grep -ac '^SIP/2.0 200' "$OUT/$1.caller.msg")" -gt 2 ]; }
+
+# pending NAME-DIRECTION
+pending() { [[ " ${PENDING[*]} " == *" $1 "* ]]; }
+
+# Every exchange of the checklist, in both directions at once.
+scenario_exchanges() {
+    local name direction port=7000 names=()
+    for name in "${EXCHANGES[@]}"; do
+        for direction in ${DIRECTIONS:-out in}; do
+            [ -z "${ONLY:-}" ] && pending "$name-$direction" || names+=("$name-$direction")
+        done
+    done
+    watch exchanges
+    for name in "${names[@]}"; do exchange_begin "$name" $((++port)); done
+    for name in "${names[@]}"; do check "$name" exchange_end "$name"; done
+    unwatch exchanges
+    for direction in out in; do check "late-$direction: the 200 came more than once" repeated "late-$direction"; done
+    check "no leak, nothing malformed, RTP both ways" clean exchanges --media 20
+}
