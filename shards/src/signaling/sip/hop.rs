@@ -125,12 +125,16 @@ impl<'m, 'b> Rewrite<'m, 'b> {
         }
     }
 
-    /// Replace the body, and say its length.
+    /// Replace the body, and say its length, once.
     pub(super) fn body(&mut self, body: Vec<u8>) {
         let length = body.len().to_string();
-        match self.message.first(Name::ContentLength) {
+        let mut said = self.message.all(Name::ContentLength);
+        match said.next() {
             Some(header) => self.splice.replace(header.value, length),
             None => self.on_top(format!("Content-Length: {length}\r\n")),
+        }
+        for header in said {
+            self.splice.delete(header.line);
         }
         self.splice.replace(self.message.body_span(), body);
     }
