@@ -34,7 +34,7 @@ exchange_peer() {
     shift 4
     [ "$side" = access ] || { room=core address=10.0.0.30; }
     file=$(exchange_file "${name%-*}" "$role" "$side") || return 1
-    sipp_command "$file" "$address" "$@" -p "$port" -mp $((20000 + (port - 7000) * 20)) -rtp_echo -timeout 25s -timeout_error \
+    sipp_command "$file" "$address" -p "$port" -mp $((20000 + (port - 7000) * 20)) -rtp_echo -timeout 25s -timeout_error "$@" \
         -trace_err -error_file "$OUT/$name.$role.err" -trace_msg -message_file "$OUT/$name.$role.msg"
     spawn "$name-$role" "$room" "${SIPP[@]}"
 }

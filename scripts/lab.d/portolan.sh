@@ -18,11 +18,15 @@ figure() { admin /metrics | awk -v name="$1" -v label="${2:-}" 'index($0, name "
 # is VALUE COMMAND...: what the command prints is the value.
 is() { [ "$("${@:2}")" = "$1" ]; }
 
-# lab_config FILE [SED...]: the shipped configuration with a keepalive faster than the lab's NATs forget, and other edits.
+# lab_config FILE [SED...]: the shipped configuration with a keepalive faster than the lab's NATs forget, a second softswitch
+# with an access realm of its own, and other edits.
 lab_config() {
     local file=$1
     shift
-    sed -e 's/interval_s: 25/interval_s: 4/' "$@" "$HERE/config/portolan.ron" >"$file"
+    sed -e 's/interval_s: 25/interval_s: 4/' \
+        -e '/^    realms: {/a "direct": (side: Access, address: "198.51.100.12", sip: [Udp(5060)], media: (20000, 39999)),' \
+        -e '/^    softswitches: {/a "direct": (realm: "core", targets: ["10.0.0.40:5060"]),' \
+        -e '/^    mappings: \[/a (access: "direct", softswitch: "direct"),' "$@" "$HERE/config/portolan.ron" >"$file"
 }
 
 # reload: what an operator does after a change of the file (the watcher of the file may be faster).

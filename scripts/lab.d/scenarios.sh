@@ -3,7 +3,8 @@
 
 # shellcheck disable=SC2034  # the entry script reads it
 SCENARIOS=(flat without shipped register refresh outgoing incoming bare_from duet neighbours double twins keepalive forgotten
-    leave hold cancel busy exchanges reload counters six)
+    leave hold cancel busy exchanges
+    builtin builtin_kamailio builtin_3pcc loss reload counters six)
 
 declare -A ADDRESS=([a1]=192.168.1.10 [a2]=192.168.1.11 [b1]=192.168.1.10 [d1]=192.168.1.10)
 declare -A USER_OF=([a1]=101 [a2]=102 [b1]=103 [d1]=104)
