@@ -174,6 +174,8 @@ drop_reasons! {
     Stranger => "stranger",
     /// From a candidate that has not proved itself.
     Unproven => "unproven",
+    /// Media at a port that several forks of a call share, from a host that more than one of them named.
+    AnyFork => "any_fork",
     /// Above the rate that the description allows.
     Rate => "rate",
     /// Admitted, but the other side's address is not known.

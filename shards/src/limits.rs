@@ -14,6 +14,8 @@ pub const STREAM_STALL: Duration = Duration::from_secs(10);
 pub const MAX_HEADERS: usize = 256;
 /// m= lines of one description.
 pub const MAX_STREAMS: usize = 8;
+/// Forks of one INVITE that have a dialog and media of their own.
+pub const MAX_FORKS: usize = 8;
 /// Candidates that a latch remembers (rule 12 of the latching rules).
 pub const MAX_CANDIDATES: usize = 8;
 /// Signaling addresses that a leg trusts at once.

@@ -60,6 +60,8 @@ pub struct Stats {
     pub sessions_ended: u64,
     /// Sessions reaped: idle, never answered, or lost.
     pub sessions_reaped: u64,
+    /// Forks of a call that took the place of an earlier one, because the call had too many.
+    pub forks_displaced: u64,
     /// Sessions closed in which one side never sent media though both gates were open.
     pub sessions_one_way: u64,
     /// Gauge: sessions now.
@@ -102,6 +104,7 @@ impl Default for Stats {
             sessions_opened: 0,
             sessions_ended: 0,
             sessions_reaped: 0,
+            forks_displaced: 0,
             sessions_one_way: 0,
             sessions: 0,
             ports: 0,

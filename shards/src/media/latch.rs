@@ -169,6 +169,11 @@ impl Latch {
         self.held.filter(|held| held.proven).map(|held| held.addr)
     }
 
+    /// The SSRC of the source in possession.
+    pub(super) fn ssrc(&self) -> Option<u32> {
+        self.held.map(|held| held.ssrc)
+    }
+
     /// The rank of the source in possession.
     pub fn rank(&self) -> Option<Rank> {
         self.held.map(|held| held.rank)

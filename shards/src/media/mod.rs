@@ -5,6 +5,7 @@
 //! The rules of learning an address and never losing it again are in [`latch`] (RTP) and [`companion`] (RTCP).
 
 pub mod companion;
+mod forks;
 pub mod latch;
 pub mod meter;
 pub mod ports;

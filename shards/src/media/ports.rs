@@ -21,9 +21,13 @@ type Pair = u16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Free,
-    Opening { rtp: Option<bool>, rtcp: Option<bool> },
+    Opening {
+        rtp: Option<bool>,
+        rtcp: Option<bool>,
+    },
     Ready,
-    Held,
+    /// By so many holders: the forks of a call share the pair that their offer announced.
+    Held(u16),
     Resting,
 }
 
@@ -106,15 +110,28 @@ impl Ports {
     /// A bound pair, at random; `None` when none is bound.
     pub fn take(&mut self, rng: &mut Rng) -> Option<EndPorts> {
         let pair = draw(&mut self.ready, rng)?;
-        self.states[usize::from(pair)] = State::Held;
+        self.states[usize::from(pair)] = State::Held(1);
         self.held += 1;
         Some(self.ports(pair))
     }
 
-    /// Give a pair back: both sockets are closed by `close`, and the pair rests. A pair that is not held is ignored.
+    /// One more holder of a pair that is held; each must give it back.
+    pub fn share(&mut self, ports: EndPorts) {
+        let pair = self.pair(ports.rtp);
+        if let Some(State::Held(holders)) = pair.map(|pair| &mut self.states[usize::from(pair)]) {
+            *holders += 1;
+        }
+    }
+
+    /// Give a pair back. When the last holder does, both sockets are closed by `close`, and the pair rests. A pair that
+    /// is not held is ignored.
     pub fn release(&mut self, now: Instant, ports: EndPorts, close: &mut impl FnMut(MediaPort)) {
-        let held = self.pair(ports.rtp).filter(|pair| self.states[usize::from(*pair)] == State::Held);
-        let Some(pair) = held else { return };
+        let Some(pair) = self.pair(ports.rtp) else { return };
+        match &mut self.states[usize::from(pair)] {
+            State::Held(1) => {}
+            State::Held(holders) => return *holders -= 1,
+            _ => return,
+        }
         self.now = now;
         self.held -= 1;
         self.set_aside(pair);
@@ -271,6 +288,19 @@ mod tests {
         assert_eq!((pool.held(), pool.resting()), (0, 1));
         assert_eq!(refill(&mut pool, &mut rng, at(69), |_| true).0, []);
         assert_eq!(refill(&mut pool, &mut rng, at(70), |_| true).0, [20_000, 20_001]);
+    }
+
+    #[test]
+    fn a_shared_pair_is_closed_by_its_last_holder() {
+        let (mut pool, mut rng) = pool(1);
+        refill(&mut pool, &mut rng, at(0), |_| true);
+        let ports = pool.take(&mut rng).unwrap();
+        pool.share(ports);
+        pool.release(at(1), ports, &mut |_| panic!("closed a port that is still held"));
+        assert_eq!((pool.held(), pool.resting()), (1, 0));
+        let mut closed = Vec::new();
+        pool.release(at(2), ports, &mut |port| closed.push(port));
+        assert_eq!((closed.len(), pool.held(), pool.resting()), (2, 0, 1));
     }
 
     #[test]

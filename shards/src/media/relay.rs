@@ -1,7 +1,8 @@
 //! All streams of one shard, and the fast door.
 
-use super::slots::{Slot, Slots};
+use super::slots::Slots;
 use super::stream::{Arrival, Stream};
+use super::trust::Addr;
 use super::{Counters, Description, End, EndPorts, Gate, StreamId};
 use crate::io::{DropReason, Verdict};
 use crate::realm::PortRange;
@@ -13,8 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 /// The relay of one shard. Methods that name a stream that is not open do nothing and answer nothing.
 #[derive(Debug, Default)]
 pub struct Relay {
-    streams: Slab<Stream>,
-    slots: Slots,
+    pub(super) streams: Slab<Stream>,
+    pub(super) slots: Slots,
 }
 
 impl Relay {
@@ -27,18 +28,27 @@ impl Relay {
     /// slice; streams on ports of both stay reachable.
     pub fn slice(&mut self, realm: RealmId, range: PortRange) {
         self.slots.add(realm, range);
-        // A stream takes four ports, so the table never has to grow, and move, while media flows.
+        // A stream takes four ports, so the table hardly ever has to grow, and move, while media flows: only the forks
+        // of a call take two.
         self.streams.reserve((self.slots.len() / 4).saturating_sub(self.streams.len()));
     }
 
     /// Open a stream between two pairs of ports. Gates are closed and nothing is learned until [`Self::describe`].
+    /// A pair that another stream holds already is shared with it, as the forks of a call do: each packet there goes
+    /// to the stream whose peer it comes from.
     pub fn open(&mut self, _now: Instant, a: EndPorts, b: EndPorts) -> StreamId {
         let id = self.streams.insert(Stream::new(a, b)) as u32;
         for (end, ports) in End::BOTH.into_iter().zip([a, b]) {
-            self.slots.put(ports.rtp, Slot::new(id, end, false));
-            self.slots.put(ports.rtcp, Slot::new(id, end, true));
+            self.lead(id, end, ports);
         }
         StreamId(id)
+    }
+
+    /// The stream's fork was answered: at shared ports it comes before forks that were not.
+    pub fn prefer(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+            stream.preferred = true;
+        }
     }
 
     /// What the peer at `end` announced, and `sources`: addresses that its signaling was accepted from, added to those
@@ -93,9 +103,8 @@ impl Relay {
     /// Forget the stream; its ports belong to nobody now. What came from A, then from B.
     pub fn close(&mut self, id: StreamId) -> [Counters; 2] {
         let Some(stream) = self.streams.try_remove(id.0 as usize) else { return Default::default() };
-        for ports in End::BOTH.map(|end| stream.ports(end)) {
-            self.slots.clear(ports.rtp, id.0);
-            self.slots.clear(ports.rtcp, id.0);
+        for end in End::BOTH {
+            self.leave(id.0, &stream, end);
         }
         stream.counters()
     }
@@ -134,10 +143,25 @@ impl Relay {
         stats: &mut Stats,
     ) -> Result<(MediaPort, SocketAddr), DropReason> {
         let slot = self.slots.find(at).ok_or(DropReason::NoSession)?;
-        let stream = self.streams.get_mut(slot.stream() as usize).ok_or(DropReason::NoSession)?;
         let arrival = Arrival { now, end: slot.end(), rtcp_port: slot.is_rtcp(), from: from.into(), packet };
-        let (out, to) = stream.relay(&arrival, stats)?;
+        let stream = self.streams.get_mut(slot.stream() as usize).ok_or(DropReason::NoSession)?;
+        let (out, to) = match stream.next(arrival.end) {
+            None => stream.relay(&arrival, stats),
+            Some(_) => self.route_shared(slot.stream(), &arrival, stats),
+        }?;
         Ok((out, to.into()))
+    }
+
+    /// At a port that forks share.
+    #[cold]
+    fn route_shared(
+        &mut self,
+        head: u32,
+        arrival: &Arrival<'_>,
+        stats: &mut Stats,
+    ) -> Result<(MediaPort, Addr), DropReason> {
+        let id = self.claimant(head, arrival)?;
+        self.streams.get_mut(id as usize).ok_or(DropReason::NoSession)?.relay(arrival, stats)
     }
 }
 

@@ -72,11 +72,9 @@ impl Slots {
         }
     }
 
-    /// The port belongs to nobody, if it belonged to this stream.
-    pub(super) fn clear(&mut self, at: MediaPort, stream: u32) {
-        if let Some(place) = self.place(at).filter(|slot| slot.stream() == stream) {
-            *place = Slot::FREE;
-        }
+    /// The port belongs to nobody.
+    pub(super) fn clear(&mut self, at: MediaPort) {
+        self.put(at, Slot::FREE);
     }
 
     fn place(&mut self, at: MediaPort) -> Option<&mut Slot> {

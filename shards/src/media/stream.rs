@@ -3,7 +3,7 @@
 use super::companion::Companion;
 use super::latch::{Event, Heard, Heed, Latch};
 use super::meter::Meter;
-use super::trust::{Addr, Trust};
+use super::trust::{Addr, Rank, Trust};
 use super::{Counters, Description, End, EndPorts, Gate, Rate};
 use crate::io::DropReason;
 use crate::stats::Stats;
@@ -21,6 +21,24 @@ pub(super) struct Stream {
     ends: [Facing; 2],
     gate: Gate,
     last_media: Option<Instant>,
+    /// At each end, the next stream that shares its ports; [`LAST`] when there is none.
+    next: [u32; 2],
+    /// Its fork was answered.
+    pub(super) preferred: bool,
+}
+
+/// No further stream.
+const LAST: u32 = u32::MAX;
+
+/// How well a stream can claim a packet that arrived at shared ports; less is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// Its peer announced exactly this source.
+    Announced,
+    /// It has learned this source.
+    Learned,
+    /// Its peer's signaling or description names this host.
+    Host,
 }
 
 /// What we know about one end.
@@ -38,6 +56,8 @@ struct Facing {
     mux: bool,
     rtp_profile: bool,
     secure: bool,
+    /// Once it was RTP, of this source: packets of it that come late are not what is expected now.
+    late: Option<u32>,
 }
 
 /// A packet at one of our ports.
@@ -56,11 +76,26 @@ type Way = (MediaPort, Addr);
 
 impl Stream {
     pub(super) fn new(a: EndPorts, b: EndPorts) -> Self {
-        Self { ends: [Facing::new(a), Facing::new(b)], gate: Gate::CLOSED, last_media: None }
+        let ends = [Facing::new(a), Facing::new(b)];
+        Self { ends, gate: Gate::CLOSED, last_media: None, next: [LAST; 2], preferred: false }
     }
 
     pub(super) fn ports(&self, end: End) -> EndPorts {
         self.ends[end as usize].ports
+    }
+
+    /// The next stream that shares the ports of this end.
+    pub(super) fn next(&self, end: End) -> Option<u32> {
+        Some(self.next[end as usize]).filter(|next| *next != LAST)
+    }
+
+    pub(super) fn set_next(&mut self, end: End, next: Option<u32>) {
+        self.next[end as usize] = next.unwrap_or(LAST);
+    }
+
+    /// May this packet be from the peer at its end?
+    pub(super) fn claim(&self, arrival: &Arrival<'_>) -> Option<Claim> {
+        self.ends[arrival.end as usize].claim(arrival)
     }
 
     pub(super) fn counters(&self) -> [Counters; 2] {
@@ -174,6 +209,7 @@ impl Facing {
             mux: false,
             rtp_profile: true,
             secure: false,
+            late: None,
         }
     }
 
@@ -190,9 +226,28 @@ impl Facing {
         self.rtcp_meter.set(d.rate.rtcp());
         self.payload_types = d.payload_types;
         self.ptime = d.ptime.clamp(PTIME.0, PTIME.1);
+        if self.rtp_profile && !d.rtp_profile {
+            self.late = self.latch.ssrc();
+        }
         self.mux = d.mux;
         self.rtp_profile = d.rtp_profile;
         self.secure = d.secure;
+    }
+
+    fn claim(&self, arrival: &Arrival<'_>) -> Option<Claim> {
+        let (trust, from) = (&self.trust, arrival.from);
+        let (announced, learned) = match arrival.rtcp_port {
+            true => (trust.control(), self.companion.latched()),
+            false => (trust.announced(), self.latch.source()),
+        };
+        let beside = self.latch.source().is_some_and(|source| source.ip == from.ip);
+        if announced == Some(from) {
+            Some(Claim::Announced)
+        } else if learned == Some(from) {
+            Some(Claim::Learned)
+        } else {
+            (beside || trust.rank(from) != Rank::Stranger).then_some(Claim::Host)
+        }
     }
 
     fn is_rtcp(&self, arrival: &Arrival<'_>) -> bool {
@@ -222,7 +277,8 @@ impl Facing {
     /// SSRC and sequence number, where there are any, and payload octets.
     fn admit(&self, packet: &[u8]) -> Result<(Option<(u32, u16)>, usize), DropReason> {
         if !self.rtp_profile {
-            return Ok((None, packet.len()));
+            let late = self.late.is_some() && rtp_ssrc(packet) == self.late;
+            return if late { Err(DropReason::PayloadType) } else { Ok((None, packet.len())) };
         }
         let parsed = if self.secure { Rtp::parse_secure(packet) } else { Rtp::parse(packet) };
         let rtp = parsed.ok_or(DropReason::NotRtp)?;
@@ -272,6 +328,11 @@ impl Facing {
         }
         self.companion.destination(&self.trust, &self.latch).map(|to| (self.ports.rtcp, to))
     }
+}
+
+/// The SSRC of a packet that looks like RTP.
+fn rtp_ssrc(packet: &[u8]) -> Option<u32> {
+    Rtp::parse_secure(packet).map(|rtp| rtp.ssrc)
 }
 
 fn count(event: Event, stats: &mut Stats) {

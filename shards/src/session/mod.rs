@@ -4,23 +4,27 @@
 //! its media with the one verb [`Sessions::anchor`]: "the peer on this side announced these addresses for stream n;
 //! which of our addresses do I announce on the other side?"
 
+mod fork;
 mod offer;
 mod pool;
+mod stream;
 
-pub use offer::{Role, View};
+pub use offer::{Role, Told, View};
 
 use crate::io::{Output, Verdict};
 use crate::limits::{MAX_SOURCES, MAX_STREAMS};
-use crate::media::{Counters, End, EndPorts, Gate, Relay, StreamId};
+use crate::media::{Counters, End, Gate, Relay};
 use crate::random::Rng;
 use crate::realm::{Mapping, Realm};
 use crate::stats::Stats;
 use crate::table::{Key, Table};
 use crate::types::{Instant, MediaPort, RealmId, ShardId, Side};
+use fork::Announced;
 use pool::Pools;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use stream::Stream;
 
 /// Names a session of this shard.
 pub type SessionKey = Key;
@@ -40,22 +44,24 @@ struct Session {
     legs: [Leg; 2],
     streams: SmallVec<[Option<Stream>; 2]>,
     open: bool,
+    /// What the offer that opened the session announced to the other side, as long as more forks may answer it.
+    announced: Vec<Option<Announced>>,
+    /// Of several forks this one was answered.
+    preferred: bool,
+    /// Another fork was answered.
+    lost: bool,
+    /// What streams that were removed have carried.
+    carried: Vec<[Counters; 2]>,
 }
 
 /// One side of a session.
+#[derive(Clone)]
 struct Leg {
     realm: RealmId,
     advertised: IpAddr,
     learn_net: bool,
     /// Where accepted signaling of this leg came from (S of the latching rules).
     sources: SmallVec<[IpAddr; MAX_SOURCES]>,
-}
-
-struct Stream {
-    id: StreamId,
-    ports: [EndPorts; 2],
-    views: [Option<View>; 2],
-    offered: Option<(Side, View)>,
 }
 
 /// Our addresses for one stream, as the other side is told.
@@ -65,6 +71,8 @@ pub struct Anchored {
     pub rtp: SocketAddr,
     /// Where that side sends RTCP, unless it is multiplexed.
     pub rtcp: SocketAddr,
+    /// What that side must be told otherwise than it was said.
+    pub told: Told,
 }
 
 /// Why a stream could not be anchored.
@@ -74,6 +82,8 @@ pub enum Refusal {
     TooManyStreams,
     /// No bound media port is free.
     NoPorts,
+    /// An answer to a stream that was not offered.
+    NotOffered,
     /// The session has ended.
     Gone,
 }
@@ -134,8 +144,7 @@ impl Sessions {
         if self.table.len() >= self.most {
             return None;
         }
-        let legs = [Leg::new(access), Leg::new(core)];
-        Some(self.table.insert(Session { opened: now, legs, streams: SmallVec::new(), open: true }))
+        Some(self.table.insert(Session::new(now, [Leg::new(access), Leg::new(core)])))
     }
 
     /// Signaling of this leg was accepted from `source` (rule 8: its media may come from there too).
@@ -162,61 +171,102 @@ impl Sessions {
         at: usize,
         view: View,
     ) -> Result<Anchored, Refusal> {
-        let session = self.table.get_mut(key).ok_or(Refusal::Gone)?;
+        let session = self.table.get(key).ok_or(Refusal::Gone)?;
         let view = session.legs[index(side)].plausible(side, view);
+        if session.streams.get(at).is_none_or(Option::is_none) {
+            self.add(cx, key, side, at)?;
+        }
+        let session = self.table.get_mut(key).ok_or(Refusal::Gone)?;
+        let advertised = session.legs[index(side.other())].advertised;
+        let fresh = session.announced.get(at).is_none_or(Option::is_none) && session.is_fresh();
+        let stream = session.streams[at].as_mut().ok_or(Refusal::Gone)?;
+        let latched = self.relay.latched(stream.id, End::A).is_some();
+        let told = stream.told(side, cx.role, &view, latched);
+        let ports = stream.ports[index(side.other())];
+        match cx.role {
+            Role::Offer if fresh => {
+                stream.propose(side, view.clone());
+                self.announce(key, side, at, view);
+            }
+            Role::Offer => stream.propose(side, view),
+            Role::Answer => {
+                stream.answer(side, view);
+                self.describe(cx.now, key, at);
+            }
+            Role::Repeat => {}
+        }
+        let at = |port: MediaPort| SocketAddr::new(advertised, port.port);
+        Ok(Anchored { rtp: at(ports.rtp), rtcp: at(ports.rtcp), told })
+    }
+
+    /// Take ports for a stream that is not there yet. That of a fork shares those that the offer announced.
+    fn add(&mut self, cx: &mut Anchor<'_>, key: SessionKey, side: Side, at: usize) -> Result<(), Refusal> {
+        let session = self.table.get_mut(key).ok_or(Refusal::Gone)?;
         if at >= MAX_STREAMS {
             return Err(Refusal::TooManyStreams);
         }
+        let announced = session.announced.get(at).and_then(Option::as_ref).filter(|a| a.by != side);
+        let (mut known, mut pending) = ([None; 2], [None, None]);
+        match (cx.role, announced) {
+            (Role::Offer, _) => {}
+            (Role::Answer, Some(announced)) => {
+                known[index(side)] = Some(announced.ports);
+                pending[index(announced.by)] = Some(announced.offer.clone());
+            }
+            _ => return Err(Refusal::NotOffered),
+        }
+        let realms = [session.legs[0].realm, session.legs[1].realm];
+        let ports = self.pools.take(realms, known, cx.now, cx.rng, cx.out).ok_or(Refusal::NoPorts)?;
         if session.streams.len() <= at {
             session.streams.resize_with(at + 1, || None);
         }
-        if session.streams[at].is_none() {
-            let realms = [session.legs[0].realm, session.legs[1].realm];
-            let ports = self.pools.take(realms, cx.now, cx.rng, cx.out).ok_or(Refusal::NoPorts)?;
-            let id = self.relay.open(cx.now, ports[0], ports[1]);
-            session.streams[at] = Some(Stream { id, ports, views: [None, None], offered: None });
+        let id = self.relay.open(cx.now, ports[0], ports[1]);
+        if session.preferred {
+            self.relay.prefer(id);
         }
-        let other = index(side.other());
-        let advertised = session.legs[other].advertised;
-        let stream = session.streams[at].as_mut().ok_or(Refusal::Gone)?;
-        match cx.role {
-            Role::Offer => stream.offered = Some((side, view)),
-            Role::Answer => stream.answer(side, view),
-        }
-        let ports = stream.ports[other];
-        if cx.role == Role::Answer {
-            self.describe(cx.now, key, at);
-        }
-        Ok(Anchored {
-            rtp: SocketAddr::new(advertised, ports.rtp.port),
-            rtcp: SocketAddr::new(advertised, ports.rtcp.port),
-        })
+        session.streams[at] = Some(Stream::new(id, ports, pending));
+        Ok(())
     }
 
-    /// Stream `at` was refused or removed by an answer (port 0): its ports are released.
-    pub fn remove(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        at: usize,
-        out: &mut VecDeque<Output>,
-    ) -> Option<[Counters; 2]> {
-        let stream = self.table.get_mut(key)?.streams.get_mut(at)?.take()?;
-        Some(self.release(now, &stream, out))
+    /// Stream `at` was refused or removed by an answer (port 0). Nothing flows any more; its ports are released when
+    /// the answer is final, by [`Self::commit`].
+    pub fn remove(&mut self, key: SessionKey, at: usize) {
+        let stream = self.table.get_mut(key).and_then(|session| session.streams.get_mut(at)?.as_mut());
+        if let Some(stream) = stream {
+            stream.remove();
+            self.relay.gate(stream.id, Gate::CLOSED);
+        }
     }
 
-    /// The offer failed: what was agreed before goes on (RFC 3261 section 14.1).
-    pub fn rollback(&mut self, now: Instant, key: SessionKey, out: &mut VecDeque<Output>) {
+    /// What was answered is final (a 2xx, or its ACK): there is no way back, and what was removed is released.
+    pub fn commit(&mut self, now: Instant, key: SessionKey, out: &mut VecDeque<Output>) {
         let Some(session) = self.table.get_mut(key) else { return };
+        let removed = session.streams.iter_mut().filter_map(|stream| {
+            stream.as_mut()?.before = None;
+            stream.take_if(|stream| stream.removed)
+        });
+        let removed = removed.collect::<SmallVec<[_; 2]>>();
+        self.release_all(now, key, &removed, out);
+    }
+
+    /// The offer of `side` failed: what was agreed before goes on (RFC 3261 section 14.1), even if the offer had been
+    /// answered by a provisional response.
+    pub fn rollback(&mut self, now: Instant, key: SessionKey, side: Side, out: &mut VecDeque<Output>) {
+        let Some(session) = self.table.get_mut(key) else { return };
+        let mut unused = SmallVec::<[_; 2]>::new();
         for at in 0..session.streams.len() {
             let Some(stream) = &mut session.streams[at] else { continue };
-            stream.offered = None;
+            stream.withdraw(side);
             if stream.views.iter().all(Option::is_none) {
-                let stream = session.streams[at].take().expect("it was there a line ago");
-                self.pools.release(now, stream.ports, out);
-                self.relay.close(stream.id);
+                let initial = session.announced.get(at).and_then(Option::as_ref).filter(|a| a.by == side);
+                stream.pending[index(side)] = initial.map(|announced| announced.offer.clone());
             }
+            unused.extend(session.streams[at].take_if(|stream| stream.is_unused()));
         }
+        for at in 0..session.streams.len() {
+            self.describe(now, key, at);
+        }
+        self.release_all(now, key, &unused, out);
     }
 
     /// Open or close all gates of the session; open ones follow the negotiated directions.
@@ -237,7 +287,7 @@ impl Sessions {
         out: &mut VecDeque<Output>,
     ) -> Closed {
         let Some(session) = self.table.remove(key) else { return Closed::default() };
-        let two_way = |s: &&Stream| s.gate(true) == Gate::OPEN;
+        let two_way = |s: &&Stream| !session.lost && s.gate(true) == Gate::OPEN;
         let expected =
             session.streams.iter().flatten().filter(two_way).map(|s| s.id).collect::<SmallVec<[_; 4]>>();
         let one_way = expected.iter().any(|&id| {
@@ -245,7 +295,9 @@ impl Sessions {
             (access.rtp_packets == 0) != (core.rtp_packets == 0)
         });
         stats.sessions_one_way += u64::from(one_way);
-        let streams = session.streams.iter().flatten().map(|stream| self.release(now, stream, out)).collect();
+        self.forget_announced(now, &session.announced, out);
+        let mut streams = session.carried;
+        streams.extend(session.streams.iter().flatten().map(|stream| self.release(now, stream, out)));
         Closed { streams }
     }
 
@@ -296,6 +348,16 @@ impl Sessions {
         counters
     }
 
+    /// Release streams that are no longer in their session.
+    fn release_all(&mut self, now: Instant, key: SessionKey, streams: &[Stream], out: &mut VecDeque<Output>) {
+        for stream in streams {
+            let counters = self.release(now, stream, out);
+            if let Some(session) = self.table.get_mut(key) {
+                session.carried.push(counters);
+            }
+        }
+    }
+
     /// Tell the relay what both ends agreed on.
     fn describe(&mut self, now: Instant, key: SessionKey, at: usize) {
         let Some(session) = self.table.get(key) else { return };
@@ -320,6 +382,26 @@ pub struct Anchor<'a> {
     pub out: &'a mut VecDeque<Output>,
     /// Does the description propose or agree?
     pub role: Role,
+}
+
+impl Session {
+    fn new(now: Instant, legs: [Leg; 2]) -> Self {
+        Self {
+            opened: now,
+            legs,
+            streams: SmallVec::new(),
+            open: true,
+            announced: Vec::new(),
+            preferred: false,
+            lost: false,
+            carried: Vec::new(),
+        }
+    }
+
+    /// Nothing was agreed yet.
+    fn is_fresh(&self) -> bool {
+        self.streams.iter().flatten().all(|stream| stream.views.iter().all(Option::is_none))
+    }
 }
 
 impl Leg {

@@ -52,23 +52,32 @@ impl Pools {
         out.extend(unwanted.map(Output::ClosePort));
     }
 
-    /// A pair of bound ports on each of two realms.
+    /// A pair of bound ports on each of two realms; where `known` names a pair that is held already, that one is
+    /// shared.
     pub(super) fn take(
         &mut self,
         realms: [RealmId; 2],
+        known: [Option<EndPorts>; 2],
         now: Instant,
         rng: &mut Rng,
         out: &mut VecDeque<Output>,
     ) -> Option<[EndPorts; 2]> {
-        let first = self.of(realms[0])?.take(rng)?;
-        let Some(second) = self.of(realms[1]).and_then(|ports| ports.take(rng)) else {
+        let first = self.take_one(realms[0], known[0], rng)?;
+        let Some(second) = self.take_one(realms[1], known[1], rng) else {
             self.give_back(now, first, out);
             return None;
         };
         Some([first, second])
     }
 
-    /// Both pairs of a stream begin their rest.
+    /// One more holder of a pair.
+    pub(super) fn share(&mut self, pair: EndPorts) {
+        if let Some(ports) = self.of(pair.rtp.realm) {
+            ports.share(pair);
+        }
+    }
+
+    /// Both pairs of a stream are given back.
     pub(super) fn release(&mut self, now: Instant, pairs: [EndPorts; 2], out: &mut VecDeque<Output>) {
         for pair in pairs {
             self.give_back(now, pair, out);
@@ -92,7 +101,14 @@ impl Pools {
         self.failures
     }
 
-    fn give_back(&mut self, now: Instant, pair: EndPorts, out: &mut VecDeque<Output>) {
+    fn take_one(&mut self, realm: RealmId, known: Option<EndPorts>, rng: &mut Rng) -> Option<EndPorts> {
+        let Some(pair) = known else { return self.of(realm)?.take(rng) };
+        self.share(pair);
+        Some(pair)
+    }
+
+    /// One holder lets go of a pair.
+    pub(super) fn give_back(&mut self, now: Instant, pair: EndPorts, out: &mut VecDeque<Output>) {
         if let Some(ports) = self.of(pair.rtp.realm) {
             ports.release(now, pair, &mut |port| out.push_back(Output::ClosePort(port)));
         }

@@ -6,7 +6,7 @@
 use super::Cx;
 use crate::fault::Fault;
 use crate::media::Rate;
-use crate::session::{Anchor, Anchored, Refusal, Role, SessionKey, View};
+use crate::session::{Anchor, Anchored, Refusal, Role, SessionKey, Told, View};
 use crate::types::Side;
 use crate::wire::Span;
 use crate::wire::sdp::{self, Connection, Direction, Media, Sdp};
@@ -35,31 +35,66 @@ pub struct Described {
     pub ours: IpAddr,
 }
 
+/// A description for the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The octets.
+    pub body: Vec<u8>,
+    /// It had streams, and none of them is of a kind that is relayed.
+    pub nothing_left: bool,
+}
+
 /// Anchor every stream of a description and rewrite it for the other side.
 ///
 /// # Errors
 /// [`Fault::Malformed`] when an address or port cannot be read; [`Fault::Refused`] when a limit was met. Streams that
 /// were anchored before the fault are released with the session or its rollback.
-pub fn anchor(cx: &mut Cx<'_>, from: Described, body: &[u8]) -> Result<Vec<u8>, Fault> {
+pub fn anchor(cx: &mut Cx<'_>, from: Described, body: &[u8]) -> Result<Rewritten, Fault> {
     let sdp = Sdp::parse(body)?;
     let mut splice = Splice::new(body);
+    let (mut wanted, mut left) = (0, 0);
     for (at, media) in sdp.media.iter().enumerate() {
-        if media.port == 0 {
-            if from.role == Role::Answer {
-                cx.sessions.remove(cx.now, from.session, at, cx.out);
+        if !live(cx, from, at, media) {
+            continue;
+        }
+        wanted += 1;
+        let ours = if carried(media, body) { anchor_one(cx, from, &sdp, at, media)? } else { None };
+        match ours {
+            Some(ours) => {
+                left += 1;
+                write_ports(&mut splice, media, ours);
+                write_direction(&mut splice, &sdp, at, media, ours.told);
             }
-        } else if carried(media, body) {
-            let view = view(&sdp, media)?;
-            let role = from.role;
-            let mut with = Anchor { now: cx.now, rng: cx.rng, out: cx.out, role };
-            let ours = cx.sessions.anchor(&mut with, from.session, from.side, at, view).map_err(refusal)?;
-            write_ports(&mut splice, media, ours);
-        } else {
-            refuse(&mut splice, &sdp, at, media);
+            None => refuse(&mut splice, &sdp, at, media),
         }
     }
     hide_addresses(&mut splice, &sdp, from.ours);
-    Ok(splice.finish())
+    Ok(Rewritten { body: splice.finish(), nothing_left: wanted > 0 && left == 0 })
+}
+
+/// Port 0 stays 0: the stream is not wanted, and an answer to that effect removes it (RFC 3264 section 6).
+fn live(cx: &mut Cx<'_>, from: Described, at: usize, media: &Media) -> bool {
+    if media.port == 0 && from.role == Role::Answer {
+        cx.sessions.remove(from.session, at);
+    }
+    media.port != 0
+}
+
+/// Our ports for one stream; `None` when it is the answer to nothing.
+fn anchor_one(
+    cx: &mut Cx<'_>,
+    from: Described,
+    sdp: &Sdp<'_>,
+    at: usize,
+    media: &Media,
+) -> Result<Option<Anchored>, Fault> {
+    let view = view(sdp, media)?;
+    let mut with = Anchor { now: cx.now, rng: cx.rng, out: cx.out, role: from.role };
+    match cx.sessions.anchor(&mut with, from.session, from.side, at, view) {
+        Ok(ours) => Ok(Some(ours)),
+        Err(Refusal::NotOffered) => Ok(None),
+        Err(refusal) => Err(refused(refusal)),
+    }
 }
 
 /// Rewrite a description that opens nothing (capabilities in an answer to OPTIONS): our address, and port 0, as RFC
@@ -77,9 +112,11 @@ pub fn conceal(body: &[u8], ours: IpAddr) -> Result<Vec<u8>, Fault> {
     Ok(splice.finish())
 }
 
-/// Only datagrams are relayed: a stream over TCP (MSRP, BFCP, T.120) is refused by port 0.
+/// Only UDP is relayed: a stream over TCP (MSRP, BFCP, T.120) is refused by port 0, and so is one right over SCTP or
+/// DCCP.
 fn carried(media: &Media, body: &[u8]) -> bool {
-    !media.proto.of(body).to_ascii_uppercase().starts_with(b"TCP")
+    let proto = media.proto.of(body).to_ascii_uppercase();
+    ![&b"TCP"[..], b"SCTP", b"DCCP"].iter().any(|other| proto.starts_with(other))
 }
 
 /// Port 0, and no attribute left that could carry an address.
@@ -90,10 +127,11 @@ fn refuse(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: usize, media: &Media) {
     }
 }
 
-const fn refusal(refusal: Refusal) -> Fault {
+const fn refused(refusal: Refusal) -> Fault {
     Fault::Refused(match refusal {
         Refusal::TooManyStreams => "too many media streams",
         Refusal::NoPorts => "no media port is free",
+        Refusal::NotOffered => "a media stream that was not offered",
         Refusal::Gone => "the session has ended",
     })
 }
@@ -118,18 +156,28 @@ fn view(sdp: &Sdp<'_>, media: &Media) -> Result<View, Fault> {
         payload_types: media.payload_types,
         ptime: media.ptime.map_or(DEFAULT_PTIME, |ms| Duration::from_millis(u64::from(ms))),
         sends: matches!(direction, Direction::SendRecv | Direction::SendOnly),
-        receives: matches!(direction, Direction::SendRecv | Direction::RecvOnly) && !held,
+        receives: matches!(direction, Direction::SendRecv | Direction::RecvOnly),
+        held,
         rate: rate(sdp, media),
         rtp_profile: sdp.rtp(media),
         secure: media.proto.of(sdp.bytes()).windows(5).any(|part| part.eq_ignore_ascii_case(b"/SAVP")),
+        version: sdp.origin.map_or(0, |origin| number(origin.sess_version.of(sdp.bytes()))),
     })
+}
+
+/// A version as a number; it may be of any length, and only needs to differ from the one before.
+fn number(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |number, digit| u64::wrapping_mul(number, 10).wrapping_add(u64::from(*digit)))
 }
 
 /// The stream's rate: what b= says, else enough for any codec of its kind.
 fn rate(sdp: &Sdp<'_>, media: &Media) -> Rate {
     let audio = media.kind.of(sdp.bytes()).eq_ignore_ascii_case(b"audio");
     let default = if audio { AUDIO_OCTETS } else { VIDEO_OCTETS };
-    let octets = media.bandwidth_as.map_or(default, |kbit| (kbit.saturating_mul(125)).max(default / 16));
+    let octets = media
+        .bandwidth_as
+        .or(sdp.bandwidth_as)
+        .map_or(default, |kbit| (kbit.saturating_mul(125)).max(default / 16));
     let ptime = media.ptime.map_or(DEFAULT_PTIME, |ms| Duration::from_millis(u64::from(ms)));
     let audio_rate = Rate::rtp(octets, ptime);
     Rate { packets_per_s: audio_rate.packets_per_s.max(octets / MEAN_PACKET), ..audio_rate }
@@ -142,6 +190,32 @@ fn write_ports(splice: &mut Splice<'_>, media: &Media, ours: Anchored) {
     }
     if let Some(rtcp) = &media.rtcp {
         splice.replace(rtcp.port_span, ours.rtcp.port().to_string());
+    }
+}
+
+/// Say otherwise than the writer what the other side must hear otherwise.
+fn write_direction(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: usize, media: &Media, told: Told) {
+    if let Some(line) = media.rtcp_mux.filter(|_| !told.mux) {
+        splice.delete(line);
+    }
+    let direction = match (told.sends, told.receives) {
+        (true, true) => Direction::SendRecv,
+        (true, false) => Direction::SendOnly,
+        (false, true) => Direction::RecvOnly,
+        (false, false) => Direction::Inactive,
+    };
+    if direction == sdp.direction_of(media) {
+        return;
+    }
+    let own = |line: &sdp::Line| line.media == Some(at) && line.kind == b'a';
+    let said = |line: &sdp::Line| own(line) && Direction::of(line.value.of(sdp.bytes())).is_some();
+    let lines = sdp.lines().filter(said).collect::<Vec<_>>();
+    lines.iter().for_each(|line| splice.replace(line.value, direction.name()));
+    if lines.is_empty() {
+        let end = std::str::from_utf8(sdp.line_end()).unwrap_or("\r\n");
+        let ended = media.section.of(sdp.bytes()).ends_with(b"\n");
+        let (before, after) = if ended { ("", end) } else { (end, "") };
+        splice.insert(media.section.end, format!("{before}a={}{after}", direction.name()));
     }
 }
 

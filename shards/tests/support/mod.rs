@@ -1,6 +1,8 @@
 //! A shard in memory, with one access realm, one core realm and one softswitch.
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+pub(crate) mod call;
+
 use bytes::Bytes;
 use portolan_shards::io::{Crossing, Input, Listener, Output, Verdict};
 use portolan_shards::limits::Limits;

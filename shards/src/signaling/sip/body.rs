@@ -1,7 +1,7 @@
 //! Bodies: session descriptions are anchored, everything else passes.
 
 use super::Sip;
-use super::dialog::Dialog;
+use super::dialog::{Dialog, at};
 use crate::fault::Fault;
 use crate::session::Role;
 use crate::signaling::Cx;
@@ -11,6 +11,8 @@ use crate::types::Side;
 use crate::wire::Span;
 use crate::wire::sip::{Message, Name};
 use crate::wire::splice::Splice;
+use siphasher::sip::SipHasher13;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 /// Does this message carry a session description, alone or among other parts (RFC 5621)?
@@ -40,8 +42,11 @@ fn rewritten(
 impl Sip {
     /// The body of a request within a dialog, for the other side; `None` leaves it as it is.
     ///
+    /// A description answers if an offer of the other side waits for one, whatever the method (RFC 6337 section 2); a
+    /// request that may not offer repeats what was said.
+    ///
     /// # Errors
-    /// As [`sdp::anchor`].
+    /// As [`sdp::anchor`]; [`Fault::PeerMisbehaved`] for an offer of which nothing is left.
     pub(super) fn request_body(
         &mut self,
         cx: &mut Cx<'_>,
@@ -50,15 +55,29 @@ impl Sip {
         side: Side,
     ) -> Result<Option<Vec<u8>>, Fault> {
         let Some(dialog) = self.dialogs.get_mut(key).filter(|_| has_sdp(message)) else { return Ok(None) };
-        let answers = match message.method() {
-            b"ACK" => true,
-            b"PRACK" => dialog.offered == Some(side.other()),
-            _ => false,
+        let asked = dialog.offered[at(side.other())];
+        let role = match message.method() {
+            b"ACK" | b"PRACK" if asked => Role::Answer,
+            b"ACK" => Role::Repeat,
+            _ => Role::Offer,
         };
-        describe(cx, message, dialog, side, if answers { Role::Answer } else { Role::Offer }).map(Some)
+        let described = describe(cx, message, dialog, side, role);
+        if described.is_err() && role == Role::Offer {
+            self.withdraw(cx, key, side);
+        }
+        let (body, nothing_left) = described?;
+        if nothing_left && role == Role::Offer {
+            self.withdraw(cx, key, side);
+            return Err(Fault::PeerMisbehaved("no media stream that can be relayed"));
+        }
+        if message.method() == b"ACK" {
+            self.commit(cx, key);
+        }
+        Ok(Some(body))
     }
 
-    /// The body of a response within a dialog: an answer if the request made an offer (RFC 3264, RFC 6337 section 2).
+    /// The body of a response within a dialog: an answer if the request made an offer (RFC 3264, RFC 6337 section 2),
+    /// or what an earlier response to the same request said already.
     ///
     /// # Errors
     /// As [`sdp::anchor`].
@@ -70,18 +89,47 @@ impl Sip {
         side: Side,
         offered: bool,
     ) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(dialog) = self.dialogs.get_mut(key).filter(|_| has_sdp(message)) else { return Ok(None) };
-        describe(cx, message, dialog, side, if offered { Role::Answer } else { Role::Offer }).map(Some)
+        let Some(dialog) = self.dialogs.get_mut(key) else { return Ok(None) };
+        let mut body = None;
+        if has_sdp(message) {
+            let said = Some(said_in(message));
+            let role = match offered {
+                _ if dialog.said == said => Role::Repeat,
+                true => Role::Answer,
+                false => Role::Offer,
+            };
+            body = Some(describe(cx, message, dialog, side, role)?.0);
+            dialog.said = said;
+        }
+        if message.status().is_some_and(|status| status >= 200) {
+            self.commit(cx, key);
+        }
+        Ok(body)
     }
 
-    /// An offer was refused: what was agreed before goes on.
-    pub(super) fn withdraw(&mut self, cx: &mut Cx<'_>, key: Key) {
+    /// An offer of `side` failed: what was agreed before goes on.
+    pub(super) fn withdraw(&mut self, cx: &mut Cx<'_>, key: Key, side: Side) {
         let Some(dialog) = self.dialogs.get_mut(key) else { return };
-        dialog.offered = None;
+        dialog.offered[at(side)] = false;
         if let Some(session) = dialog.session {
-            cx.sessions.rollback(cx.now, session, cx.out);
+            cx.sessions.rollback(cx.now, session, side, cx.out);
         }
     }
+
+    /// What was answered is final.
+    fn commit(&self, cx: &mut Cx<'_>, key: Key) {
+        if let Some(session) = self.dialogs.get(key).and_then(|dialog| dialog.session) {
+            cx.sessions.commit(cx.now, session, cx.out);
+        }
+    }
+}
+
+/// The description in a response, and which request it answers, as one number: equal for what is said again.
+fn said_in(message: &Message<'_>) -> u64 {
+    let mut hasher = SipHasher13::new();
+    message.value(Name::CSeq).hash(&mut hasher);
+    message.sdp_parts().iter().for_each(|part| part.of(message.bytes()).hash(&mut hasher));
+    hasher.finish()
 }
 
 /// A body outside any dialog describes capabilities only: nothing is opened.
@@ -95,17 +143,28 @@ pub(super) fn outside_dialog(message: &Message<'_>, ours: IpAddr) -> Result<Opti
     rewritten(message, |part| sdp::conceal(part, ours)).map(Some)
 }
 
+/// Anchor the description of a message; whether no stream of it is left.
 fn describe(
     cx: &mut Cx<'_>,
     message: &Message<'_>,
     dialog: &mut Dialog,
     side: Side,
     role: Role,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<(Vec<u8>, bool), Fault> {
     let ours = dialog.leg(side.other()).realm.advertised;
-    let Some(session) = dialog.session else { return rewritten(message, |part| sdp::conceal(part, ours)) };
-    let described = Described { session, side, role, ours };
-    let body = rewritten(message, |part| sdp::anchor(cx, described, part))?;
-    dialog.offered = (role == Role::Offer).then_some(side);
-    Ok(body)
+    let Some(session) = dialog.session else {
+        return Ok((rewritten(message, |part| sdp::conceal(part, ours))?, false));
+    };
+    let (described, mut nothing_left) = (Described { session, side, role, ours }, false);
+    let body = rewritten(message, |part| {
+        let part = sdp::anchor(cx, described, part)?;
+        nothing_left |= part.nothing_left;
+        Ok(part.body)
+    })?;
+    match role {
+        Role::Offer => dialog.offered[at(side)] = true,
+        Role::Answer => dialog.offered[at(side.other())] = false,
+        Role::Repeat => {}
+    }
+    Ok((body, nothing_left))
 }

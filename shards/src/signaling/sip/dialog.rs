@@ -5,6 +5,7 @@ use crate::realm::{Realm, Softswitch};
 use crate::session::SessionKey;
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, RealmId, Side, Transport};
+use crate::wire::sip::Message;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -20,14 +21,34 @@ pub(super) struct Dialog {
     pub(super) names: [[Bytes; 2]; 2],
     /// Its media, if it is a call.
     pub(super) session: Option<SessionKey>,
-    /// The side whose offer waits for an answer.
-    pub(super) offered: Option<Side>,
+    /// The sides whose offers wait for an answer.
+    pub(super) offered: [bool; 2],
+    /// The last description in a response, as a number.
+    pub(super) said: Option<u64>,
+    /// For a fork: the dialog that was opened with the request.
+    pub(super) root: Option<Key>,
+    /// The 2xx that answered the request, as it was sent on.
+    pub(super) answer: Option<Bytes>,
     pub(super) state: State,
     /// When to look whether it is still alive.
     pub(super) deadline: Instant,
 }
 
+/// The tags of a message, as it writes them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tags<'a> {
+    pub(super) from: Option<&'a [u8]>,
+    pub(super) to: Option<&'a [u8]>,
+}
+
+impl<'a> Tags<'a> {
+    pub(super) fn of(message: &Message<'a>) -> Self {
+        Self { from: message.from_tag(), to: message.to_tag() }
+    }
+}
+
 /// One side of a dialog.
+#[derive(Clone)]
 pub(super) struct Leg {
     pub(super) realm: Arc<Realm>,
     /// Where requests to this side's peer go, and from which socket.
@@ -47,6 +68,8 @@ pub(super) struct Leg {
 pub(super) enum State {
     /// No final response yet.
     Early,
+    /// Another fork was answered, this one not.
+    Losing,
     /// Answered.
     Confirmed,
     /// A BYE is on its way.
@@ -71,9 +94,13 @@ impl Dialog {
     }
 
     /// Do these tags, of a message from `side`, name this dialog? A tag that is not known yet fits any.
-    fn fits(&self, side: Side, from: Option<&[u8]>, to: Option<&[u8]>) -> bool {
+    pub(super) fn fits(&self, side: Side, tags: Tags<'_>) -> bool {
         let same = |leg: &Leg, tag: Option<&[u8]>| leg.tag.as_deref().is_none_or(|known| Some(known) == tag);
-        same(self.leg(side), from) && same(self.leg(side.other()), to)
+        same(self.leg(side), tags.from) && same(self.leg(side.other()), tags.to)
+    }
+
+    fn knows_both_tags(&self) -> bool {
+        self.legs.iter().all(|leg| leg.tag.is_some())
     }
 
     /// How the other side writes a name that `side` wrote, if it is one of the dialog's.
@@ -88,6 +115,8 @@ pub(super) struct Dialogs {
     table: Table<Dialog>,
     by_call: HashMap<Bytes, SmallVec<[Key; 2]>, Keyed>,
     by_terminal: HashMap<SocketAddr, SmallVec<[Key; 2]>, Keyed>,
+    /// The forks after the first one, where there are any.
+    by_root: HashMap<Key, SmallVec<[Key; 2]>, Keyed>,
 }
 
 impl Dialogs {
@@ -97,6 +126,7 @@ impl Dialogs {
             table: Table::default(),
             by_call: HashMap::with_hasher(Keyed::new(rng)),
             by_terminal: HashMap::with_hasher(Keyed::new(rng)),
+            by_root: HashMap::with_hasher(Keyed::new(rng)),
         }
     }
 
@@ -111,7 +141,11 @@ impl Dialogs {
     pub(super) fn insert(&mut self, dialog: Dialog) -> Key {
         let call_id = dialog.call_id.clone();
         let terminal = dialog.leg(Side::Access).flow.remote;
+        let root = dialog.root;
         let key = self.table.insert(dialog);
+        if let Some(root) = root {
+            self.by_root.entry(root).or_default().push(key);
+        }
         self.by_call.entry(call_id).or_default().push(key);
         self.by_terminal.entry(terminal).or_default().push(key);
         key
@@ -119,21 +153,36 @@ impl Dialogs {
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Dialog> {
         let dialog = self.table.remove(key)?;
+        if let Some(root) = dialog.root {
+            forget(&mut self.by_root, &root, key);
+        }
         forget(&mut self.by_call, &dialog.call_id, key);
         forget(&mut self.by_terminal, &dialog.leg(Side::Access).flow.remote, key);
         Some(dialog)
     }
 
-    /// The dialog of a message from `side`, by Call-ID and tags.
-    pub(super) fn find(
-        &self,
-        side: Side,
-        call_id: &[u8],
-        from: Option<&[u8]>,
-        to: Option<&[u8]>,
-    ) -> Option<Key> {
-        let keys = self.by_call.get(call_id)?;
-        keys.iter().copied().find(|key| self.get(*key).is_some_and(|dialog| dialog.fits(side, from, to)))
+    /// The dialog of a message from `side`, by Call-ID and tags. One whose tags are not both known yet may be any, so it
+    /// must be the only one.
+    pub(super) fn find(&self, side: Side, call_id: &[u8], tags: Tags<'_>) -> Option<Key> {
+        let fitting = || self.of_call(call_id).filter(|(_, dialog)| dialog.fits(side, tags));
+        let known = fitting().find(|(_, dialog)| dialog.knows_both_tags());
+        let (key, _) = known.or_else(|| {
+            let mut open = fitting();
+            open.next().filter(|_| open.next().is_none())
+        })?;
+        Some(key)
+    }
+
+    /// The dialogs with this Call-ID.
+    fn of_call(&self, call_id: &[u8]) -> impl Iterator<Item = (Key, &Dialog)> {
+        let keys = self.by_call.get(call_id).map(SmallVec::as_slice).unwrap_or_default();
+        keys.iter().filter_map(|key| Some((*key, self.get(*key)?)))
+    }
+
+    /// The dialogs that one request has started, in order: more than one if it was forked.
+    pub(super) fn forks(&self, root: Key) -> SmallVec<[Key; 2]> {
+        let later = self.by_root.get(&root).map(SmallVec::as_slice).unwrap_or_default();
+        std::iter::once(root).chain(later.iter().copied()).filter(|key| self.get(*key).is_some()).collect()
     }
 
     /// Dialogs whose terminal is reached at this address.

@@ -5,6 +5,7 @@
 mod binding;
 mod body;
 mod dialog;
+mod fork;
 mod forward;
 mod hop;
 mod keepalive;
@@ -217,7 +218,7 @@ impl Sip {
         }
         match transaction.purpose {
             Purpose::Register(registration) => self.registration_failed(&registration),
-            Purpose::Initial(dialog) => self.end_dialog(cx, dialog, Ended::Reaped),
+            Purpose::Initial(root) => self.end_forks(cx, root, Ended::Reaped),
             Purpose::InDialog { .. } | Purpose::Plain => {}
         }
     }
@@ -226,6 +227,7 @@ impl Sip {
         let Some(dialog) = self.dialogs.get_mut(key) else { return };
         if dialog.state == State::Confirmed {
             let idle = cx.mapping.limits.media_idle;
+            dialog.session.into_iter().for_each(|session| cx.sessions.settle(cx.now, session, cx.out));
             let alive_until = dialog.session.and_then(|session| quiet_at(cx.sessions, session, idle));
             dialog.deadline = alive_until.unwrap_or(dialog.deadline);
         }
@@ -233,7 +235,8 @@ impl Sip {
         if deadline > cx.now {
             return self.timers.schedule(deadline, Wake::Dialog(key));
         }
-        self.end_dialog(cx, key, if state == State::Ending { Ended::BySignaling } else { Ended::Reaped });
+        let told = matches!(state, State::Ending | State::Losing);
+        self.end_dialog(cx, key, if told { Ended::BySignaling } else { Ended::Reaped });
     }
 
     /// Set when to look at a dialog again; sooner deadlines than the running timer's need a timer of their own.

@@ -1,6 +1,6 @@
 //! Requests on their way through.
 
-use super::dialog::{Dialog, Leg, State};
+use super::dialog::{Dialog, Leg, State, Tags};
 use super::forward::{Hop, Request, contact_of};
 use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
@@ -88,8 +88,12 @@ impl Sip {
             label.filter(|label| label.kind == kind && label.shard == cx.shard).map(|label| label.key);
         let same_call =
             |key: &Key| self.dialogs.get(*key).is_some_and(|dialog| dialog.call_id == message.call_id());
-        let by_tags = || self.dialogs.find(side, message.call_id(), message.from_tag(), message.to_tag());
-        labelled.filter(same_call).or_else(by_tags)
+        let tags = Tags::of(message);
+        let labelled = labelled.filter(same_call);
+        let exact = |key: &Key| self.dialogs.get(*key).is_some_and(|dialog| dialog.fits(side, tags));
+        // All forks of an INVITE were shown the label of its first dialog, so the tags must fit too.
+        let by_tags = || self.dialogs.find(side, message.call_id(), tags);
+        labelled.filter(exact).or_else(by_tags).or(labelled)
     }
 
     /// A new request from a terminal.
@@ -224,7 +228,10 @@ impl Sip {
             legs: [leg(up.access, Side::Access), leg(up.core, Side::Core)],
             names: [forms(&hop.from), forms(&hop.to)],
             session,
-            offered: None,
+            offered: [false; 2],
+            said: None,
+            root: None,
+            answer: None,
             state: State::Early,
             deadline,
         });
@@ -233,7 +240,7 @@ impl Sip {
         Ok(key)
     }
 
-    fn label_legs(&mut self, cx: &mut Cx<'_>, key: Key) {
+    pub(super) fn label_legs(&mut self, cx: &mut Cx<'_>, key: Key) {
         let Some(dialog) = self.dialogs.get_mut(key) else { return };
         for (side, kind) in [(Side::Access, Kind::AccessDialog), (Side::Core, Kind::CoreDialog)] {
             dialog.leg_mut(side).label = cx.sealer.seal(cx.rng, Label { kind, shard: cx.shard, key });
@@ -280,6 +287,7 @@ impl Sip {
 fn explanation(message: &Message<'_>, reply: Reply) -> String {
     match reply {
         Reply::UNAVAILABLE => "Retry-After: 10\r\n".to_owned(),
+        Reply::NOT_ACCEPTABLE => "Warning: 302 portolan \"only media over UDP is relayed\"\r\n".to_owned(),
         Reply::UNSUPPORTED_MEDIA => "Accept-Encoding: identity\r\n".to_owned(),
         Reply::BAD_EXTENSION => {
             let asked = message.value(Name::ProxyRequire).unwrap_or_default();

@@ -60,11 +60,14 @@ impl Sip {
     ) -> Result<(), Fault> {
         let status = message.status().unwrap_or(500);
         let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
-        if let Some(known) = transaction.status {
-            return self.repeat_response(cx, key, known, status);
+        let known = transaction.status.filter(|_| !self.is_further_answer(message, key, side));
+        if let Some(known) = known {
+            return self.repeat_response(cx, message, key, side, known);
         }
-        let (dialog, offered, server) = (transaction.dialog(), transaction.offered, transaction.server);
-        if dialog.is_some_and(|dialog| self.dialogs.get(dialog).is_none()) && status < 300 {
+        let (started, offered, server) = (transaction.dialog(), transaction.offered, transaction.server);
+        let dialog =
+            self.fork_of(cx, message, key, side).filter(|dialog| self.dialogs.get(*dialog).is_some());
+        if started.is_some() && dialog.is_none() && status < 300 {
             cx.dropped(DropReason::Unmatched);
             return Err(Fault::PeerMisbehaved("answer to a call that is over"));
         }
@@ -75,9 +78,10 @@ impl Sip {
             _ => body::outside_dialog(message, ours(cx, &server).address.ip()),
         };
         let body = body.inspect_err(|_| cx.dropped(DropReason::Malformed))?;
-        let bytes = self.compose_response(cx, message, key, listed.as_ref(), body);
+        let bytes = self.compose_response(cx, message, (key, dialog), listed.as_ref(), body);
         if let Some(dialog) = dialog {
             self.learn_dialog(cx, message, key, dialog, side);
+            self.remember_answer(key, dialog, &bytes);
         }
         if let Some(transaction) = self.transactions.get_mut(key) {
             transaction.reply = Some(bytes.clone());
@@ -95,7 +99,7 @@ impl Sip {
         &self,
         cx: &Cx<'_>,
         message: &Message<'_>,
-        key: Key,
+        (key, dialog): (Key, Option<Key>),
         listed: Option<&Listed>,
         body: Option<Vec<u8>>,
     ) -> Bytes {
@@ -105,7 +109,7 @@ impl Sip {
         if message.status().is_some_and(|status| (101..300).contains(&status)) {
             rewrite.on_top(&transaction.record_routes[..]);
         }
-        let label = transaction.dialog().and_then(|dialog| self.dialogs.get(dialog));
+        let label = dialog.and_then(|dialog| self.dialogs.get(dialog));
         let label = label.map(|dialog| dialog.leg(transaction.side).label.as_str());
         match listed {
             Some(listed) => listed.restore(cx, message, &mut rewrite),
@@ -122,8 +126,17 @@ impl Sip {
 
     /// The final response has passed already: a repetition of it repeats ours and teaches nothing, because the call
     /// may have changed since; a provisional one that comes after it has no meaning (RFC 3261 section 17.1.1.2).
-    fn repeat_response(&self, cx: &mut Cx<'_>, key: Key, known: u16, status: u16) -> Result<(), Fault> {
-        match self.transactions.get(key).and_then(|t| Some((t.server, t.reply.clone()?))) {
+    fn repeat_response(
+        &self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        key: Key,
+        side: Side,
+        known: u16,
+    ) -> Result<(), Fault> {
+        let status = message.status().unwrap_or(500);
+        let answer = self.answer_of(message, key, side);
+        match self.transactions.get(key).and_then(|t| Some((t.server, answer.or(t.reply.clone())?))) {
             Some((server, reply)) if known / 100 == status / 100 => cx.send(server, reply),
             _ => cx.dropped(DropReason::Unmatched),
         }
@@ -169,7 +182,9 @@ impl Sip {
         let (initial, offered, server) =
             (matches!(known.purpose, Purpose::Initial(_)), known.offered, known.server);
         if status >= 300 {
-            self.failed(cx, message, key, initial, offered);
+            self.failed(cx, message, (key, side), initial, offered);
+        } else if initial && status == 199 {
+            self.end_early(cx, key);
         } else if initial && (101..300).contains(&status) {
             self.answered(cx, message, key, side, status);
         } else if (200..300).contains(&status) && !initial {
@@ -189,12 +204,13 @@ impl Sip {
         leg.target = contact_of(message).or(leg.target.take());
         leg.routes = hop::record_routes(message);
         leg.routes.reverse();
-        if status < 200 || dialog.state != State::Early {
+        if status < 200 || !matches!(dialog.state, State::Early | State::Losing) {
             return;
         }
         dialog.state = State::Confirmed;
-        let idle = if dialog.session.is_some() { cx.mapping.limits.media_idle } else { super::DIALOG_IDLE };
-        self.watch(key, cx.now + idle);
+        let look_again = if dialog.session.is_some() { LINGER } else { super::DIALOG_IDLE };
+        self.watch(key, cx.now + look_again);
+        self.win(cx, key);
     }
 
     /// A request within the dialog succeeded: what it changed is now true (RFC 3261 section 12.2).
@@ -230,15 +246,22 @@ impl Sip {
     }
 
     /// A request failed.
-    fn failed(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, key: Key, initial: bool, offered: bool) {
+    fn failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        (key, side): (Key, Side),
+        initial: bool,
+        offered: bool,
+    ) {
         let status = message.status().unwrap_or(500);
-        let gone = matches!(status, 408 | 481);
+        let root = self.dialogs.get(key).and_then(|dialog| dialog.root).unwrap_or(key);
         match message.method() {
-            _ if initial => self.end_dialog(cx, key, Ended::BySignaling),
+            _ if initial => self.end_forks(cx, root, Ended::BySignaling),
             b"BYE" if matches!(status, 401 | 407) => self.go_on(cx, key),
             b"BYE" => self.end_dialog(cx, key, Ended::BySignaling),
-            b"INVITE" | b"UPDATE" if gone => self.end_dialog(cx, key, Ended::BySignaling),
-            _ if offered => self.withdraw(cx, key),
+            b"INVITE" | b"UPDATE" if status == 481 => self.end_dialog(cx, key, Ended::BySignaling),
+            _ if offered => self.withdraw(cx, key, side.other()),
             _ => {}
         }
     }

@@ -148,6 +148,11 @@ impl Transaction {
         }
     }
 
+    /// Does it start a dialog?
+    pub(super) const fn is_initial(&self) -> bool {
+        matches!(self.purpose, Purpose::Initial(_))
+    }
+
     /// The branch that names it.
     pub(super) fn branch(&self, shard: ShardId, key: Key) -> String {
         Branch { named: Named::Transaction, shard, key, nonce: self.nonce }.to_string()

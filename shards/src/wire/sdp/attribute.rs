@@ -16,6 +16,16 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+
     /// The direction that the value of an a= line names.
     pub fn of(value: &[u8]) -> Option<Self> {
         let spellings = [

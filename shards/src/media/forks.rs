@@ -1,0 +1,73 @@
+//! Ports that several streams share: the forks of a call, of which only one side knows that they are several.
+//!
+//! All forks answer the same offer, so all of them send to the ports that it announced. Who sent a packet there is
+//! told by its source: what a fork announced, what its latch holds, or the host that its signaling came from.
+
+use super::relay::Relay;
+use super::slots::Slot;
+use super::stream::{Arrival, Claim, Stream};
+use super::{End, EndPorts};
+use crate::io::DropReason;
+use crate::types::MediaPort;
+
+impl Relay {
+    /// The stream is now the first at these ports; whoever was there comes after it.
+    pub(super) fn lead(&mut self, id: u32, end: End, ports: EndPorts) {
+        let before = self.slots.find(ports.rtp).map(Slot::stream);
+        if let Some(stream) = self.streams.get_mut(id as usize) {
+            stream.set_next(end, before);
+        }
+        self.hold(id, end, ports);
+    }
+
+    /// The stream leaves its ports to those that share them.
+    pub(super) fn leave(&mut self, id: u32, stream: &Stream, end: End) {
+        let (ports, next) = (stream.ports(end), stream.next(end));
+        let Some(head) = self.slots.find(ports.rtp).map(Slot::stream) else { return };
+        match next {
+            _ if head != id => self.unlink(head, id, end, next),
+            Some(next) => self.hold(next, end, ports),
+            None => [ports.rtp, ports.rtcp].into_iter().for_each(|port: MediaPort| self.slots.clear(port)),
+        }
+    }
+
+    fn hold(&mut self, id: u32, end: End, ports: EndPorts) {
+        self.slots.put(ports.rtp, Slot::new(id, end, false));
+        self.slots.put(ports.rtcp, Slot::new(id, end, true));
+    }
+
+    fn unlink(&mut self, head: u32, id: u32, end: End, next: Option<u32>) {
+        let mut at = Some(head);
+        while let Some(stream) = at.and_then(|at| self.streams.get_mut(at as usize)) {
+            at = stream.next(end);
+            if at == Some(id) {
+                return stream.set_next(end, next);
+            }
+        }
+    }
+
+    /// Whose packet it is. An answered fork comes before one that was not, and the newest of those that announced the
+    /// same address before the others (one media server may speak for several); a host alone must be one fork's only.
+    /// A packet that nobody claims goes to the first, to be dropped and counted there.
+    ///
+    /// # Errors
+    /// [`DropReason::AnyFork`] when that does not tell.
+    pub(super) fn claimant(&self, head: u32, arrival: &Arrival<'_>) -> Result<u32, DropReason> {
+        let (mut best, mut at, mut several) = (None, Some(head), false);
+        while let Some((id, stream)) = at.and_then(|id| Some((id, self.streams.get(id as usize)?))) {
+            at = stream.next(arrival.end);
+            let Some(claim) = stream.claim(arrival) else { continue };
+            let claim = (claim, !stream.preferred);
+            if best.is_none_or(|(known, _)| claim < known) {
+                (best, several) = (Some((claim, id)), false);
+            } else if best.is_some_and(|(known, _)| claim == known) {
+                several = true;
+            }
+        }
+        match best {
+            Some(((Claim::Host, _), _)) if several => Err(DropReason::AnyFork),
+            Some((_, id)) => Ok(id),
+            None => Ok(head),
+        }
+    }
+}
