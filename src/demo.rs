@@ -51,7 +51,12 @@ fn demonstrate(options: &DemoOptions) -> anyhow::Result<Report> {
     // SO_REUSEPORT would let two demonstrations share the proxy's addresses; nobody shares the softswitch's.
     drop(UdpSocket::bind(plan.softswitch).with_context(|| format!("cannot listen on {}", plan.softswitch))?);
     raise_open_files(OPEN_FILES).context("cannot raise the limit of open files")?;
-    let started = Options { mapping: Arc::clone(&loaded.mapping), cores: loaded.cores, seed: None };
+    let started = Options {
+        mapping: Arc::clone(&loaded.mapping),
+        cores: loaded.cores,
+        seed: None,
+        tls: Arc::default(),
+    };
     let runtime = Runtime::start::<Shard>(&started)?;
     introduce(options, &plan);
     let before = Work::of(&runtime.fresh_stats());

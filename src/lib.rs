@@ -11,3 +11,4 @@ pub mod process;
 pub mod reload;
 pub mod runtime;
 pub mod summary;
+pub mod tls;

@@ -131,7 +131,7 @@ async fn serve_admin(control: &Arc<Control>) -> anyhow::Result<()> {
 async fn start_shards(control: &Arc<Control>) -> anyhow::Result<Arc<Runtime>> {
     let loaded = control.loaded();
     let (mapping, cores) = (Arc::clone(&loaded.mapping), loaded.cores.clone());
-    let options = Options { mapping, cores, seed: None };
+    let options = Options { mapping, cores, seed: None, tls: Arc::default() };
     let started = tokio::task::spawn_blocking(move || Runtime::start::<Shard>(&options)).await;
     let runtime = Arc::new(started.context("starting was interrupted")??);
     control.started(Arc::<Runtime>::clone(&runtime));

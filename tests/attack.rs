@@ -30,7 +30,12 @@ fn options(shards: u16) -> Options {
         )"#
     );
     let loaded = portolan::mapping::parse(&text, "attack.ron").unwrap();
-    Options { mapping: loaded.mapping, cores: vec![0; usize::from(shards)], seed: Some([5; 32]) }
+    Options {
+        mapping: loaded.mapping,
+        cores: vec![0; usize::from(shards)],
+        seed: Some([5; 32]),
+        tls: Arc::default(),
+    }
 }
 
 fn socket(address: &str, port: u16) -> UdpSocket {

@@ -186,7 +186,8 @@ fn a_media_port_in_use_is_the_brains_business() {
 #[test]
 fn a_core_that_does_not_exist_fails_the_start() {
     let mapping = Arc::new(mapping("127.0.50.13", 1));
-    let options = portolan::runtime::Options { mapping, cores: vec![100_000], seed: None };
+    let options =
+        portolan::runtime::Options { mapping, cores: vec![100_000], seed: None, tls: Arc::default() };
     assert!(Runtime::start::<common::Echo>(&options).is_err());
 }
 
@@ -240,7 +241,12 @@ fn the_real_shard_answers_options_over_sip() {
     let ip = "127.0.50.18";
     let mut mapping = mapping(ip, 2);
     Arc::make_mut(&mut mapping.realms[0]).side = portolan_shards::types::Side::Access;
-    let options = portolan::runtime::Options { mapping: Arc::new(mapping), cores: vec![], seed: None };
+    let options = portolan::runtime::Options {
+        mapping: Arc::new(mapping),
+        cores: vec![],
+        seed: None,
+        tls: Arc::default(),
+    };
     let runtime = Runtime::start::<portolan_shards::shard::Shard>(&options).unwrap();
     let client = Client::new(ip);
     let local = client.0.local_addr().unwrap();

@@ -11,7 +11,9 @@ use crate::io::bell::Bell;
 use crate::io::clock::Clock;
 use crate::io::limits::open_files;
 use crate::io::ring::Sizes;
+use crate::tls::Contexts;
 use anyhow::{Context, anyhow, bail};
+use arc_swap::ArcSwap;
 pub use brain::Brain;
 use control::{Command, Post};
 pub use control::{ControlError, ShardSnapshot};
@@ -47,12 +49,15 @@ pub struct Options {
     pub cores: Vec<usize>,
     /// Makes the shards' randomness repeatable; `None`: from the operating system.
     pub seed: Option<[u8; 32]>,
+    /// The first generation of certificates and roots.
+    pub tls: Arc<Contexts>,
 }
 
 /// The running shards. Dropping it stops them.
 pub struct Runtime {
     posts: Vec<Arc<Post>>,
     handles: Mutex<Vec<Handle>>,
+    tls: Arc<ArcSwap<Contexts>>,
 }
 
 impl Runtime {
@@ -65,7 +70,8 @@ impl Runtime {
         if shards == 0 {
             bail!("a runtime needs at least one shard");
         }
-        let mut runtime = Self { posts: Vec::new(), handles: Mutex::default() };
+        let tls = Arc::new(ArcSwap::new(options.tls.clone()));
+        let mut runtime = Self { posts: Vec::new(), handles: Mutex::default(), tls };
         let (ready, started) = sync_channel(usize::from(shards));
         for seat in seats(options)? {
             let shard = seat.post.shard;
@@ -87,6 +93,12 @@ impl Runtime {
     /// A shard is gone or does not keep up; the others have the new generation.
     pub fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError> {
         self.command(|| Command::Reload(mapping.clone()))
+    }
+
+    /// Begins new connections with these certificates and roots from now on; the open ones go on as they are. Call it
+    /// before [`Runtime::reload`] when both change.
+    pub fn renew(&self, tls: Arc<Contexts>) {
+        self.tls.store(tls);
     }
 
     /// Refuses new calls from now on; the running ones go on.

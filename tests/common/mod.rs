@@ -172,7 +172,12 @@ pub fn start(ip: &str, shards: u16) -> Runtime {
 
 /// As [`start`], with a mapping of one's own.
 pub fn try_start(mapping: Mapping) -> anyhow::Result<Runtime> {
-    Runtime::start::<Echo>(&Options { mapping: Arc::new(mapping), cores: vec![0, 1], seed: Some([7; 32]) })
+    Runtime::start::<Echo>(&Options {
+        mapping: Arc::new(mapping),
+        cores: vec![0, 1],
+        seed: Some([7; 32]),
+        tls: Arc::default(),
+    })
 }
 
 /// A peer on loopback that gives up after five seconds.
