@@ -22,7 +22,7 @@ const LISTENERS: [&str; 4] = ["127.21.1.1:5060", "127.21.2.1:5060", "127.21.2.1:
 
 fn options() -> Options {
     let loaded = portolan::mapping::parse(CONFIG, "bad-input.ron").unwrap();
-    Options { mapping: loaded.mapping, cores: vec![0, 0], seed: Some([5; 32]), tls: Arc::default() }
+    Options { mapping: loaded.mapping, cores: vec![0, 0], seed: Some([5; 32]), tls: Default::default() }
 }
 
 /// Open sockets of this process.
