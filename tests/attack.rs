@@ -34,7 +34,7 @@ fn options(shards: u16) -> Options {
         mapping: loaded.mapping,
         cores: vec![0; usize::from(shards)],
         seed: Some([5; 32]),
-        tls: Arc::default(),
+        tls: Default::default(),
     }
 }
 
