@@ -175,6 +175,9 @@ fn unreadable_addresses_and_vias_are_refused() {
     assert_eq!(fault(&with("\"Alice, <A>\"", "\"Alice")), "From");
     assert_eq!(fault(&with("To: Bob <", "To: Bob ")), "To");
     assert_eq!(fault(&with("SIP/2.0/TCP 10.0.0.1", ";")), "Via protocol");
+    assert_eq!(fault(&with("<sip:alice@pc33", "<sip:al ice@pc33")), "Contact");
+    assert_eq!(fault(&with("Contact: ", "Contact: <sip:c@d>, junk, ")), "Contact");
+    assert!(Message::parse(with("<sip:alice@pc33.atlanta.example>\r\nv", "*\r\nv").as_bytes()).is_ok());
     assert_eq!(fault(&with("pc33.atlanta.example:5066", "pc33.atlanta.example:99999")), "Via sent-by");
 }
 

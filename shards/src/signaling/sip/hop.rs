@@ -62,8 +62,13 @@ impl<'m, 'b> Rewrite<'m, 'b> {
         }
     }
 
-    /// Replace the Request-URI.
+    /// Replace the Request-URI. Headers in it stay behind: they have no place there (RFC 3261 section 19.1.1), and who
+    /// believes in them would make them headers of the message.
     pub(super) fn request_uri(&mut self, uri: impl Into<Vec<u8>>) {
+        let mut uri = uri.into();
+        if let Ok(Uri { headers: Some(headers), .. }) = Uri::parse(&uri, Span::new(0, uri.len())) {
+            uri.truncate(headers.start);
+        }
         if let Some(span) = self.message.request_uri() {
             self.splice.replace(span, uri);
         }
@@ -87,7 +92,8 @@ impl<'m, 'b> Rewrite<'m, 'b> {
         }
     }
 
-    /// Rewrite each Contact URI; `None` removes that contact.
+    /// Rewrite each Contact URI; `None` removes that contact. One that cannot be read is removed too: it would show the
+    /// address that is in it. `*` stays.
     pub(super) fn contacts(&mut self, mut with: impl FnMut(&NameAddr) -> Option<Vec<u8>>) {
         for header in self.message.all(Name::Contact).collect::<Vec<_>>() {
             self.contact_line(header, &mut with);
@@ -97,9 +103,10 @@ impl<'m, 'b> Rewrite<'m, 'b> {
     fn contact_line(&mut self, header: Header, with: &mut impl FnMut(&NameAddr) -> Option<Vec<u8>>) {
         let bytes = self.message.bytes();
         let values = self.message.values(Name::Contact).filter(|value| header.line.contains(*value));
-        let all = values.filter_map(|value| NameAddr::parse(bytes, value).ok()).collect::<Vec<_>>();
-        let new = all.iter().map(|contact| (contact, with(contact))).collect::<Vec<_>>();
-        if new.iter().all(|(_, uri)| uri.is_some()) {
+        let values = values.filter(|value| value.of(bytes) != b"*").collect::<Vec<_>>();
+        let read = values.iter().filter_map(|value| NameAddr::parse(bytes, *value).ok()).collect::<Vec<_>>();
+        let new = read.iter().map(|contact| (contact, with(contact))).collect::<Vec<_>>();
+        if new.len() == values.len() && new.iter().all(|(_, uri)| uri.is_some()) {
             for (contact, uri) in new {
                 self.contact_uri(contact, &uri.unwrap_or_default());
             }

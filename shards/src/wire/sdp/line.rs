@@ -120,7 +120,8 @@ impl Connection {
         let mut forth = words(bytes, line.value);
         let mut next = || forth.next().ok_or(fault);
         let (nettype, addrtype, value) = (next()?, next()?, next()?);
-        is_internet(bytes, nettype, addrtype).then_some(()).ok_or(fault)?;
+        let alone = next().is_err();
+        (alone && is_internet(bytes, nettype, addrtype)).then_some(()).ok_or(fault)?;
         let slash = text::find(bytes, value, |b| b == b'/').unwrap_or(value.end);
         let address = Span::new(value.start, slash);
         (!address.is_empty()).then_some(()).ok_or(fault)?;
@@ -146,9 +147,9 @@ impl Rtcp {
         let mut words = words(bytes, value);
         let port_span = words.next().ok_or(fault)?;
         let port = text::port(port_span.of(bytes)).ok_or(fault)?;
-        let (addrtype, address) = match (words.next(), words.next(), words.next()) {
+        let (addrtype, address) = match (words.next(), words.next(), words.next(), words.next()) {
             (None, ..) => (None, None),
-            (Some(nettype), Some(kind), address @ Some(_)) if is_internet(bytes, nettype, kind) => {
+            (Some(nettype), Some(kind), address @ Some(_), None) if is_internet(bytes, nettype, kind) => {
                 (Some(kind), address)
             }
             _ => return Err(fault),

@@ -53,13 +53,29 @@ fn bracketed(bytes: &[u8], span: Span, open: usize) -> Result<NameAddr, Fault> {
         Some(b';') => tail,
         Some(_) => return Err(Fault::Malformed("text after an address")),
     };
+    no_angles(bytes, params)?;
     Ok(NameAddr { span, uri, bracketed: true, params })
 }
 
 fn bare(bytes: &[u8], span: Span) -> Result<NameAddr, Fault> {
     let params_at = text::find(bytes, span, |b| b == b';').unwrap_or(span.end);
     let uri = Uri::parse(bytes, Span::new(span.start, params_at))?;
-    Ok(NameAddr { span, uri, bracketed: false, params: Span::new(params_at, span.end) })
+    let params = Span::new(params_at, span.end);
+    no_angles(bytes, params)?;
+    Ok(NameAddr { span, uri, bracketed: false, params })
+}
+
+/// Within parameters only quotes may hold angles, and quotes are closed: others read the address elsewhere.
+fn no_angles(bytes: &[u8], params: Span) -> Result<(), Fault> {
+    let (mut quoted, mut escaped) = (false, false);
+    for &octet in params.of(bytes) {
+        if !quoted && matches!(octet, b'<' | b'>') {
+            return Err(Fault::Malformed("angles in the parameters of an address"));
+        }
+        quoted ^= octet == b'"' && !escaped;
+        escaped = quoted && octet == b'\\' && !escaped;
+    }
+    (!quoted).then_some(()).ok_or(Fault::Malformed("quotes in the parameters of an address"))
 }
 
 #[cfg(test)]
@@ -94,6 +110,15 @@ mod tests {
     }
 
     #[test]
+    fn angles_may_stand_in_a_quoted_parameter() {
+        let text = b"<sip:a@b>;+sip.instance=\"<urn:uuid:1>\";x";
+        assert_eq!(
+            addr(text).unwrap().param(text, b"+sip.instance").unwrap().value.unwrap().of(text),
+            b"\"<urn:uuid:1>\""
+        );
+    }
+
+    #[test]
     fn no_space_is_needed_before_the_angle() {
         let text = b"caller<sip:caller@example.com>";
         assert_eq!(addr(text).unwrap().display(text).of(text), b"caller");
@@ -102,8 +127,18 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for bad in [&b"*"[..], b"", b"<sip:a@b", b"\"open <sip:a@b>", b"<sip:a@b> x", b"<>", b"Bell sip:a@b"]
-        {
+        for bad in [
+            &b"*"[..],
+            b"",
+            b"<sip:a@b",
+            b"\"open <sip:a@b>",
+            b"<sip:a@b> x",
+            b"<>",
+            b"Bell sip:a@b",
+            b"<sip:a>;tag=e@b>;tag=f",
+            b"sip:a@b;x=<sip:c@d>",
+            b"<sip:a>;tag=e\"<@b>;tag=f",
+        ] {
             assert!(addr(bad).is_err(), "{}", bad.escape_ascii());
         }
     }

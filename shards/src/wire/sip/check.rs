@@ -79,16 +79,26 @@ fn max_forwards(message: &Message<'_>) -> Result<(), Fault> {
     (!bad).then_some(()).ok_or(Fault::Malformed("Max-Forwards"))
 }
 
-/// From, To and the Vias. Of a response only the top Via counts: the others are not followed.
+/// From, To, the Vias and Contacts. Of a response only the top Via counts: the others are not followed, and a Contact
+/// that cannot be read is no reason to lose an answer.
 fn addresses(message: &Message<'_>) -> Result<(), Fault> {
     let bytes = message.bytes;
     let mut vias = message.values(Name::Via).map(|value| Via::parse(bytes, value));
     vias.next().ok_or(Fault::Malformed("no Via"))??;
     if message.is_request() {
         vias.try_for_each(|via| via.map(drop))?;
+        contacts(message)?;
     }
     let value = |name| message.first(name).map_or(Span::empty(0), |h| h.value);
     NameAddr::parse(bytes, value(Name::From)).map_err(|_| Fault::Malformed("From"))?;
     NameAddr::parse(bytes, value(Name::To)).map_err(|_| Fault::Malformed("To"))?;
     Ok(())
+}
+
+/// Each is an address, or all of them at once (`*`, RFC 3261 section 10.2.2).
+fn contacts(message: &Message<'_>) -> Result<(), Fault> {
+    let bytes = message.bytes;
+    let mut unread = message.values(Name::Contact).filter(|value| value.of(bytes) != b"*");
+    let bad = unread.any(|value| NameAddr::parse(bytes, value).is_err());
+    (!bad).then_some(()).ok_or(Fault::Malformed("Contact"))
 }

@@ -91,6 +91,9 @@ fn header(bytes: &[u8], line: Span) -> Result<Header, Fault> {
     if has_bare_cr(line.of(bytes)) {
         return Err(Fault::Malformed("CR within a header"));
     }
+    if has_bare_nul(line.of(bytes)) {
+        return Err(Fault::Malformed("NUL within a header"));
+    }
     let value = text::trim(bytes, Span::new(colon + 1, line.end));
     Ok(Header { name: Name::of(name), name_span, value, line })
 }
@@ -99,6 +102,12 @@ fn header(bytes: &[u8], line: Span) -> Result<Header, Fault> {
 fn has_bare_cr(line: &[u8]) -> bool {
     let mut crs = line.iter().enumerate().filter(|&(_, &b)| b == b'\r');
     crs.any(|(at, _)| line.get(at + 1) != Some(&b'\n'))
+}
+
+/// A NUL that is not a quoted pair (RFC 3261 25.1): some readers would end the text there.
+fn has_bare_nul(line: &[u8]) -> bool {
+    let mut nuls = line.iter().enumerate().filter(|&(_, &b)| b == 0);
+    nuls.any(|(at, _)| at == 0 || line[at - 1] != b'\\')
 }
 
 /// The values of one header: split at the commas outside quotes and `<>`, trimmed, empty ones passed over.
@@ -156,6 +165,7 @@ mod tests {
             (b"To: a\r\n: x\r\nF: b\r\n\r\n", "header name"),
             (b"To: a\r\nX y: x\r\nF: b\r\n\r\n", "header name"),
             (b"To: a\r\nX: y\rVia: z\r\nF: b\r\n\r\n", "CR within a header"),
+            (b"To: a\r\nX: y\0\r\nF: b\r\n\r\n", "NUL within a header"),
             (b"To: a\r\nF: b\r\n", "no blank line after the headers"),
         ] {
             let scan = scan(text, 0);

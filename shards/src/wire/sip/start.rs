@@ -70,6 +70,9 @@ fn response(bytes: &[u8], line: Span, version: Span) -> Result<Start, Fault> {
     let status_span = word(bytes, after_space(version, line).ok_or(fault)?);
     let code = text::number(status_span.of(bytes)).filter(|n| (100..=699).contains(n)).ok_or(fault)?;
     let reason = after_space(status_span, line).unwrap_or(Span::empty(line.end));
+    if reason.of(bytes).iter().any(|octet| matches!(octet, b'\r' | 0)) {
+        return Err(Fault::Malformed("reason phrase"));
+    }
     match u16::try_from(code) {
         Ok(status) if status_span.len() == 3 => Ok(Start::Response { version, status, status_span, reason }),
         _ => Err(fault),
@@ -124,6 +127,14 @@ mod tests {
             let Start::Response { status, reason, .. } = start(line).unwrap() else { panic!("a response") };
             assert_eq!((status, reason.of(line)), (100, &b""[..]));
         }
+    }
+
+    #[test]
+    fn a_reason_holds_nothing_that_could_end_the_line() {
+        for bad in [&b"SIP/2.0 200 a\rX: y"[..], b"SIP/2.0 200 a\0"] {
+            assert_eq!(start(bad), Err(Fault::Malformed("reason phrase")));
+        }
+        assert!(start("SIP/2.0 200 d\u{e9}j\u{e0} <vu>".as_bytes()).is_ok());
     }
 
     #[test]
