@@ -44,6 +44,9 @@ impl NameAddr {
 }
 
 fn bracketed(bytes: &[u8], span: Span, open: usize) -> Result<NameAddr, Fault> {
+    if text::find_top(bytes, Span::new(span.start, open), |b| b == b';').is_some() {
+        return Err(Fault::Malformed("semicolon in a display name"));
+    }
     let rest = Span::new(open + 1, span.end);
     let close = text::find(bytes, rest, |b| b == b'>').ok_or(Fault::Malformed("address without >"))?;
     let uri = Uri::parse(bytes, Span::new(rest.start, close))?;
