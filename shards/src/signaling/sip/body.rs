@@ -92,14 +92,14 @@ impl Sip {
         let Some(dialog) = self.dialogs.get_mut(key) else { return Ok(None) };
         let mut body = None;
         if has_sdp(message) {
-            let said = Some(said_in(message));
+            let said = (message.method() == b"INVITE").then(|| said_in(message));
             let role = match offered {
-                _ if dialog.said == said => Role::Repeat,
+                _ if said.is_some() && dialog.said == said => Role::Repeat,
                 true => Role::Answer,
                 false => Role::Offer,
             };
             body = Some(describe(cx, message, dialog, side, role)?.0);
-            dialog.said = said;
+            dialog.said = said.or(dialog.said);
         }
         if message.status().is_some_and(|status| status >= 200) {
             self.commit(cx, key);
@@ -124,7 +124,8 @@ impl Sip {
     }
 }
 
-/// The description in a response, and which request it answers, as one number: equal for what is said again.
+/// The description in a response to INVITE, and which one it answers, as one number: equal for what is said again. Only
+/// an INVITE has several responses.
 fn said_in(message: &Message<'_>) -> u64 {
     let mut hasher = SipHasher13::new();
     message.value(Name::CSeq).hash(&mut hasher);
