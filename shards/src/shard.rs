@@ -67,6 +67,7 @@ impl Shard {
             hush: now + HUSH,
         };
         shard.take_mapping(now, mapping);
+        shard.with(now, Sip::handle_reload);
         shard
     }
 

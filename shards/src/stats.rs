@@ -54,6 +54,10 @@ pub struct Stats {
     pub rebound: u64,
     /// Rivals from the latched address's own host that cannot be told from the peer (rule 13).
     pub contested: u64,
+    /// Signaling messages that were repeated because no answer came.
+    pub retransmissions: u64,
+    /// Requests that were sent to another server because the first did not serve.
+    pub failovers: u64,
     /// Sessions opened.
     pub sessions_opened: u64,
     /// Sessions ended by signaling.
@@ -101,6 +105,8 @@ impl Default for Stats {
             latched: 0,
             rebound: 0,
             contested: 0,
+            retransmissions: 0,
+            failovers: 0,
             sessions_opened: 0,
             sessions_ended: 0,
             sessions_reaped: 0,

@@ -85,6 +85,8 @@ pub(crate) struct World {
     /// Connections that shards dialled, and those that they closed.
     pub(crate) dialled: Vec<Flow>,
     pub(crate) hung_up: Vec<Flow>,
+    /// The 100s that shards answered at once.
+    pub(crate) trying: Vec<Sent>,
     sent: Vec<Sent>,
 }
 
@@ -106,6 +108,7 @@ impl World {
             crossings: 0,
             dialled: Vec::new(),
             hung_up: Vec::new(),
+            trying: Vec::new(),
             sent: Vec::new(),
         };
         (0..usize::from(mapping.shards)).for_each(|n| world.drain(n));
@@ -202,7 +205,9 @@ impl World {
                         usize::from(shard.0) == n && (l.transport, l.address) == (flow.transport, flow.local)
                     };
                     assert!(self.listeners.iter().any(own), "shard {n} has no socket at {}", flow.local);
-                    self.sent.push(Sent { flow, bytes });
+                    let trying = bytes.starts_with(b"SIP/2.0 100 ");
+                    let list = if trying { &mut self.trying } else { &mut self.sent };
+                    list.push(Sent { flow, bytes });
                 }
                 Output::Connect { flow, .. } => self.dialled.push(flow),
                 Output::Disconnect(flow) => self.hung_up.push(flow),

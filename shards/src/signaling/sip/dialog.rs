@@ -27,9 +27,9 @@ pub(super) struct Dialog {
     pub(super) said: Option<u64>,
     /// For a fork: the dialog that was opened with the request.
     pub(super) root: Option<Key>,
-    /// The 2xx that answered the request, as it was sent on.
-    pub(super) answer: Option<Bytes>,
     pub(super) state: State,
+    /// The last INVITE and its number in CSeq.
+    pub(super) invite: Option<(Key, u32)>,
     /// When to look whether it is still alive.
     pub(super) deadline: Instant,
 }

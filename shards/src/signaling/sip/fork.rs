@@ -2,14 +2,13 @@
 //! 12.1 and 13.2.2.4). Each has its own labels, target, route set and media.
 
 use super::dialog::{Dialog, State, at};
-use super::transaction::{LINGER, Purpose, Transaction};
+use super::transaction::{LINGER, Purpose};
 use super::{Ended, Sip, Wake, body};
 use crate::limits::MAX_FORKS;
 use crate::signaling::Cx;
 use crate::table::Key;
 use crate::types::Side;
 use crate::wire::sip::Message;
-use bytes::Bytes;
 
 impl Sip {
     /// The dialog that a response from `side` belongs to, opened if its tag is new; `None` when the call is over.
@@ -66,7 +65,7 @@ impl Sip {
             offered: [false; 2],
             said: None,
             root: Some(root),
-            answer: None,
+            invite: first.invite,
             state: State::Early,
             deadline,
         };
@@ -74,32 +73,6 @@ impl Sip {
         self.label_legs(cx, key);
         self.timers.schedule(deadline, Wake::Dialog(key));
         Some(key)
-    }
-
-    /// The 2xx of this tag as it was sent on; `None` if it has not come yet.
-    pub(super) fn answer_of(&self, message: &Message<'_>, transaction: Key, side: Side) -> Option<Bytes> {
-        let Purpose::Initial(root) = self.transactions.get(transaction)?.purpose else { return None };
-        let forks = self.dialogs.forks(root);
-        let same = |d: &&Dialog| d.leg(side).tag.as_deref() == message.to_tag();
-        forks.iter().filter_map(|key| self.dialogs.get(*key)).find(same)?.answer.clone()
-    }
-
-    /// Keep what was sent on: a repeated 2xx repeats that of its own fork.
-    pub(super) fn remember_answer(&mut self, transaction: Key, key: Key, bytes: &Bytes) {
-        let initial = self.transactions.get(transaction).is_some_and(Transaction::is_initial);
-        if let Some(dialog) = self.dialogs.get_mut(key).filter(|d| initial && d.state == State::Confirmed) {
-            dialog.answer = Some(bytes.clone());
-        }
-    }
-
-    /// Is this one more 2xx to an INVITE that has one already? Every one must be forwarded (RFC 3261 section 16.7 step
-    /// 5).
-    pub(super) fn is_further_answer(&self, message: &Message<'_>, transaction: Key, side: Side) -> bool {
-        let answered = self.transactions.get(transaction).is_some_and(|transaction| {
-            transaction.is_initial() && transaction.status.is_some_and(|status| status < 300)
-        });
-        let success = message.status().is_some_and(|status| (200..300).contains(&status));
-        answered && success && self.answer_of(message, transaction, side).is_none()
     }
 
     /// This fork was answered: the others are given up unless they are answered in time (RFC 3261 section 13.2.2.4).

@@ -2,14 +2,23 @@
 
 use super::hop::{self, Ours, Pair, Rewrite};
 use super::reply::Reply;
-use super::transaction::{LINGER, Purpose, Transaction};
-use super::{Sip, Wake, answer_flow, body};
+use super::request::Upstream;
+use super::transaction::{Attempt, Purpose, Transaction};
+use super::{Sip, answer_flow, body};
+use crate::realm::{Large, Realm, Server};
 use crate::signaling::Cx;
-use crate::types::{Flow, Side};
+use crate::table::Key;
+use crate::types::{Flow, Side, Transport};
 use crate::wire::sip::{Message, Name, NameAddr};
 use bytes::Bytes;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// The largest request that RFC 3261 section 18.1.1 wants in a datagram, in octets.
+const DATAGRAM: usize = 1300;
 
 /// Where a request goes next, and how it looks there.
+#[derive(Clone)]
 pub(super) struct Hop {
     pub(super) flow: Flow,
     /// Our own address on that side.
@@ -21,6 +30,10 @@ pub(super) struct Hop {
     pub(super) label: Option<String>,
     pub(super) from: Pair,
     pub(super) to: Pair,
+    /// A sips Request-URI: only enciphered hops will do (RFC 5630).
+    pub(super) secure: bool,
+    /// The server that it goes to, where there may be others.
+    pub(super) server: Option<(Upstream, Server)>,
 }
 
 /// A request that has arrived, and what identifies its transaction.
@@ -29,6 +42,7 @@ pub(super) struct Request<'m, 'b> {
     pub(super) flow: Flow,
     pub(super) side: Side,
     pub(super) matched_by: Vec<u8>,
+    pub(super) loop_mark: u64,
 }
 
 impl Sip {
@@ -42,8 +56,17 @@ impl Sip {
         body: Option<Vec<u8>>,
     ) -> Result<(), Reply> {
         let (message, flow) = (request.message, request.flow);
-        let lifetime = if message.method() == b"INVITE" { cx.mapping.limits.setup } else { LINGER };
-        let transaction = Transaction {
+        let attempt = hop.server.clone().map(|(upstream, server)| {
+            let original = Bytes::copy_from_slice(message.bytes());
+            Box::new(Attempt {
+                original,
+                hop: hop.clone(),
+                body: body.clone(),
+                upstream,
+                tried: smallvec::smallvec![server],
+            })
+        });
+        let key = self.transactions.insert(Transaction {
             nonce: cx.rng.u64(),
             method: Bytes::copy_from_slice(message.method()),
             server: answer_flow(cx, message, flow),
@@ -54,24 +77,60 @@ impl Sip {
             from: hop.from.clone(),
             to: hop.to.clone(),
             sent: Bytes::new(),
+            proceeding: false,
+            again: None,
             reply: None,
+            reply_again: None,
             status: None,
-            offered: body::has_sdp(message),
+            accepted: SmallVec::new(),
+            ack: None,
             cancel: None,
+            offered: body::has_sdp(message),
             purpose,
+            attempt,
             matched_by: request.matched_by.clone(),
-            expires: cx.now + lifetime,
-        };
-        let key = self.transactions.insert(transaction);
-        self.timers.schedule(cx.now + lifetime, Wake::Transaction(key));
-        let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
-        let branch = transaction.branch(cx.shard, key);
-        let sent = Bytes::from(self.compose(message, hop, &branch, Some(&transaction.purpose), body));
-        cx.send(hop.flow, sent.clone());
+            loop_mark: request.loop_mark,
+            expires: cx.now,
+        });
+        if message.method() == b"INVITE" {
+            self.remember_invite(message, key);
+            self.trying(cx, key, message, &flow);
+        }
+        let sent = self.compose_for(cx, message, hop, key, body);
         if let Some(transaction) = self.transactions.get_mut(key) {
             transaction.sent = sent;
         }
+        self.launch(cx, key);
         Ok(())
+    }
+
+    /// The dialog must find its INVITE when the ACK comes.
+    fn remember_invite(&mut self, message: &Message<'_>, key: Key) {
+        let number = message.cseq().map_or(0, |(number, _)| number);
+        let dialog = self.transactions.get(key).and_then(Transaction::dialog);
+        if let Some(dialog) = dialog.and_then(|dialog| self.dialogs.get_mut(dialog)) {
+            dialog.invite = Some((key, number));
+        }
+    }
+
+    /// The request of this transaction as its next hop sees it. What is too large for a datagram goes by TCP to the
+    /// same place, where the realm says so (RFC 3261 section 18.1.1).
+    pub(super) fn compose_for(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        hop: &Hop,
+        key: Key,
+        body: Option<Vec<u8>>,
+    ) -> Bytes {
+        let Some(transaction) = self.transactions.get(key) else { return Bytes::new() };
+        let branch = transaction.branch(cx.shard, key);
+        let sent = self.compose(message, hop, &branch, Some(&transaction.purpose), body.clone());
+        let Some((realm, flow)) = grown(cx, &sent, &hop.flow) else { return Bytes::from(sent) };
+        let hop = Hop { flow, ours: Ours::of(&realm, &flow), ..hop.clone() };
+        let sent = self.compose(message, &hop, &branch, Some(&transaction.purpose), body);
+        self.transactions.move_client(key, flow);
+        Bytes::from(sent)
     }
 
     /// The request as the next hop sees it.
@@ -118,22 +177,16 @@ fn own_hop(rewrite: &mut Rewrite<'_, '_>, ours: Ours, branch: &str, routes: &[u8
     rewrite.count_hop();
 }
 
-/// An ACK or CANCEL on the path of the request that it belongs to: same branch, Request-URI and routes.
-pub(super) fn follow(message: &Message<'_>, transaction: &Transaction, branch: &str) -> Vec<u8> {
-    let mut rewrite = Rewrite::new(message);
-    if let Ok(sent) = Message::parse(&transaction.sent) {
-        let via = sent.top_via().map(|via| via.sent_by.of(&transaction.sent).to_vec()).unwrap_or_default();
-        let address = String::from_utf8_lossy(&via).parse().unwrap_or(transaction.client.local);
-        let ours = Ours { address, transport: transaction.client.transport };
-        own_hop(&mut rewrite, ours, branch, &hop::lines_of(&sent, Name::Route));
-        if let Some(uri) = sent.request_uri() {
-            rewrite.request_uri(uri.of(&transaction.sent));
-        }
+/// The connection for a request that has outgrown its datagram.
+fn grown(cx: &mut Cx<'_>, sent: &[u8], flow: &Flow) -> Option<(Arc<Realm>, Flow)> {
+    let realm = cx.realm(flow).filter(|realm| realm.side == Side::Core && realm.large == Large::Tcp)?;
+    if sent.len() <= DATAGRAM || flow.transport != Transport::Udp {
+        return None;
     }
-    rewrite.rename(Name::From, &transaction.from.far);
-    rewrite.rename(Name::To, &transaction.to.far);
-    rewrite.contacts(|_| None);
-    rewrite.finish()
+    let local = realm.home(cx.shard, Transport::Tcp)?;
+    let server = Server { transport: Transport::Tcp, ..Server::udp(flow.remote) };
+    let flow = cx.toward(&realm, local, &server);
+    Some((realm, flow))
 }
 
 /// The first Contact URI, exactly as written.

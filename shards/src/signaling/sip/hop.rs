@@ -217,6 +217,13 @@ pub(super) fn lines_of(message: &Message<'_>, name: Name) -> Vec<u8> {
     message.all(name).flat_map(|header| header_line(message.bytes(), header)).collect()
 }
 
+/// All lines of a header that has no name of its own in [`Name`], as they stand.
+pub(super) fn lines_named(message: &Message<'_>, name: &[u8]) -> Vec<u8> {
+    let bytes = message.bytes();
+    let named = |header: &Header| header.name_span.of(bytes).eq_ignore_ascii_case(name);
+    message.headers().iter().copied().filter(named).flat_map(|header| header_line(bytes, header)).collect()
+}
+
 fn header_line(bytes: &[u8], header: Header) -> Vec<u8> {
     let line = &bytes[header.line.start..header.value.end];
     [line, b"\r\n"].concat()

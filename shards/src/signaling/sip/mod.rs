@@ -1,19 +1,23 @@
-//! SIP over UDP as a full proxy (RFC 3261): to each side Portolan is the other party's edge.
+//! SIP as a full proxy (RFC 3261): to each side Portolan is the other party's edge.
 //!
 //! Call-ID, tags and CSeq are kept; the hop (Via, Contact, routes, media addresses) is ours on each side.
 
 mod binding;
 mod body;
+mod client;
 mod dialog;
 mod fork;
 mod forward;
 mod hop;
 mod keepalive;
 mod owner;
+mod probe;
 mod register;
 mod reply;
 mod request;
 mod response;
+mod server;
+mod servers;
 mod transaction;
 mod within;
 
@@ -32,7 +36,8 @@ use dialog::{Dialogs, State};
 use reply::Reply;
 use std::net::SocketAddr;
 use std::time::Duration;
-use transaction::{Purpose, Transactions};
+use servers::Servers;
+use transaction::{Half, Purpose, Transactions};
 
 /// A dialog without media (a subscription) is forgotten after this long without a message.
 const DIALOG_IDLE: Duration = Duration::from_secs(3600);
@@ -44,6 +49,7 @@ pub struct Sip {
     transactions: Transactions,
     dialogs: Dialogs,
     bindings: Bindings,
+    servers: Servers,
     timers: Timers<Wake>,
 }
 
@@ -52,6 +58,12 @@ pub struct Sip {
 enum Wake {
     /// Look whether the transaction is over.
     Transaction(Key),
+    /// Repeat what of the transaction has not been answered.
+    Resend(Key, Half),
+    /// Ask another server if the first has not answered.
+    Patience(Key),
+    /// Ask a server whether it serves.
+    Probe { plan: u32, at: usize },
     /// Look whether the dialog is still alive.
     Dialog(Key),
     /// Look whether the registration has run out.
@@ -67,6 +79,7 @@ impl Sip {
             transactions: Transactions::new(rng),
             dialogs: Dialogs::new(rng),
             bindings: Bindings::new(rng),
+            servers: Servers::new(rng),
             timers: Timers::default(),
         }
     }
@@ -112,7 +125,8 @@ impl Adapter for Sip {
         }
     }
 
-    fn handle_lost(&mut self, _cx: &mut Cx<'_>, flow: Flow) {
+    fn handle_lost(&mut self, cx: &mut Cx<'_>, flow: Flow) {
+        self.hung_up(cx, &flow);
         for key in self.bindings.on(&flow) {
             self.bindings.remove(key);
         }
@@ -122,6 +136,9 @@ impl Adapter for Sip {
         while let Some(wake) = self.timers.pop(cx.now) {
             match wake {
                 Wake::Transaction(key) => self.check_transaction(cx, key),
+                Wake::Resend(key, half) => self.resend(cx, key, half),
+                Wake::Probe { plan, at } => self.probe(cx, plan, at),
+                Wake::Patience(key) => self.lose_patience(cx, key),
                 Wake::Dialog(key) => self.check_dialog(cx, key),
                 Wake::Binding(key) => self.check_binding(cx, key),
                 Wake::Keepalive(key) => self.send_keepalive(cx, key),
@@ -134,6 +151,7 @@ impl Adapter for Sip {
     }
 
     fn handle_reload(&mut self, cx: &mut Cx<'_>) {
+        self.plan_probes(cx);
         for key in self.bindings.outside(cx.mapping) {
             let flow = self.bindings.get(key).map(|binding| binding.flow);
             match flow.and_then(|flow| cx.mapping.access_at(flow.transport, flow.local)) {
@@ -212,14 +230,10 @@ impl Sip {
         if transaction.expires > cx.now {
             return self.timers.schedule(transaction.expires, Wake::Transaction(key));
         }
-        let Some(transaction) = self.transactions.remove(key) else { return };
-        if transaction.status.is_some() {
-            return;
-        }
-        match transaction.purpose {
-            Purpose::Register(registration) => self.registration_failed(&registration),
-            Purpose::Initial(root) => self.end_forks(cx, root, Ended::Reaped),
-            Purpose::InDialog { .. } | Purpose::Plain => {}
+        match (transaction.status, &transaction.purpose) {
+            (Some(_), _) => drop(self.transactions.remove(key)),
+            (None, Purpose::Own(_)) => drop(self.own_answered(cx, key, None)),
+            (None, _) => self.overdue(cx, key),
         }
     }
 

@@ -22,17 +22,33 @@ replies! {
     BAD_REQUEST = 400 "Bad Request";
     FORBIDDEN = 403 "Forbidden";
     NOT_FOUND = 404 "Not Found";
+    TIMEOUT = 408 "Request Timeout";
     UNSUPPORTED_MEDIA = 415 "Unsupported Media Type";
     UNSUPPORTED_SCHEME = 416 "Unsupported URI Scheme";
     BAD_EXTENSION = 420 "Bad Extension";
+    FLOW_FAILED = 430 "Flow Failed";
+    TEMPORARILY = 480 "Temporarily Unavailable";
     NO_TRANSACTION = 481 "Call/Transaction Does Not Exist";
+    LOOP = 482 "Loop Detected";
     TOO_MANY_HOPS = 483 "Too Many Hops";
+    TERMINATED = 487 "Request Terminated";
     NOT_ACCEPTABLE = 488 "Not Acceptable Here";
     UNAVAILABLE = 503 "Service Unavailable";
     VERSION = 505 "Version Not Supported";
 }
 
 impl Reply {
+    /// The 100 for an INVITE: its To has no tag (RFC 3261 section 8.2.6.1).
+    pub(super) fn trying(request: &Message<'_>, flow: &Flow) -> Vec<u8> {
+        let mut out = b"SIP/2.0 100 Trying\r\n".to_vec();
+        out.extend(hop::vias_of(request, flow).unwrap_or_else(|_| hop::lines_of(request, Name::Via)));
+        for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
+            out.extend(hop::lines_of(request, name));
+        }
+        out.extend(b"Content-Length: 0\r\n\r\n");
+        out
+    }
+
     /// Write the response to `request` (RFC 3261 section 8.2.6). `tag` is added to a To that has none; `more` are
     /// further header lines.
     pub(super) fn write(self, request: &Message<'_>, flow: &Flow, tag: u64, more: &str) -> Vec<u8> {

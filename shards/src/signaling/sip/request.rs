@@ -4,11 +4,11 @@ use super::dialog::{Dialog, Leg, State, Tags};
 use super::forward::{Hop, Request, contact_of};
 use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
-use super::transaction::Purpose;
-use super::{Ended, Sip, Wake, answer_flow, body, owner, respond};
+use super::transaction::{Branch, Purpose, Transaction};
+use super::{Ended, Sip, Wake, body, owner, respond};
 use crate::fault::Fault;
 use crate::io::{DropReason, Target};
-use crate::realm::{Realm, Softswitch};
+use crate::realm::{Realm, Server, Softswitch};
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::table::Key;
@@ -19,10 +19,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A softswitch and the two realms between which it serves.
+#[derive(Clone)]
 pub(super) struct Upstream {
     pub(super) access: Arc<Realm>,
     pub(super) core: Arc<Realm>,
     pub(super) softswitch: Arc<Softswitch>,
+}
+
+impl Upstream {
+    /// Our flow to a server of it, and our place there: answers come home to this shard's own address.
+    pub(super) fn flow_to(&self, cx: &mut Cx<'_>, server: &Server) -> (Flow, Ours) {
+        let home = self.core.home(cx.shard, server.transport);
+        let local = home.unwrap_or_else(|| SocketAddr::new(self.core.address, 0));
+        let flow = cx.toward(&self.core, local, server);
+        (flow, Ours::of(&self.core, &flow))
+    }
 }
 
 impl Sip {
@@ -36,11 +47,15 @@ impl Sip {
         let Some(realm) = cx.realm(&flow) else { return Err(Fault::Refused("unknown realm")) };
         let matched_by = matching_key(message, &flow);
         let known = self.transactions.matching(&matched_by);
-        let request = Request { message, flow, side: realm.side, matched_by };
+        let loop_mark = loop_mark(cx, message, realm.side);
+        let request = Request { message, flow, side: realm.side, matched_by, loop_mark };
         match (message.method(), known) {
             (b"ACK", _) => return self.handle_ack(cx, message, realm.side, known),
             (b"CANCEL", Some(invite)) => return self.handle_cancel(cx, message, flow, invite),
-            (_, Some(known)) => return self.repeat(cx, message, flow, known),
+            (_, Some(known)) => {
+                self.repeat(cx, message, flow, known);
+                return Ok(());
+            }
             _ => {}
         }
         match self.route(cx, &request, target) {
@@ -63,6 +78,9 @@ impl Sip {
         if self.transactions.len() >= cx.mapping.limits.transactions {
             cx.dropped(DropReason::Limit);
             return Err(Reply::UNAVAILABLE);
+        }
+        if self.loops(request) {
+            return Err(Reply::LOOP);
         }
         if let Some(dialog) = self.dialog_of(cx, message, request.side) {
             return self.in_dialog(cx, request, dialog);
@@ -103,7 +121,9 @@ impl Sip {
         let span = message.request_uri().ok_or(Reply::BAD_REQUEST)?;
         let uri = Uri::parse(bytes, span).map_err(|_| Reply::BAD_REQUEST)?;
         let up = upstream(cx, flow, uri.host.of(bytes))?;
-        let (client, ours) = core_flow(cx, &up)?;
+        let secure = uri.scheme.of(bytes).eq_ignore_ascii_case(b"sips");
+        let server = self.servers.pick(cx, &up.softswitch, &[], secure)?;
+        let (client, ours) = up.flow_to(cx, &server);
         let domain = up.softswitch.host();
         let to_domain = |uri: &Uri| named(bytes, uri, &domain);
         let hop = Hop {
@@ -114,6 +134,8 @@ impl Sip {
             label: None,
             from: pair(message, Name::From, to_domain),
             to: pair(message, Name::To, to_domain),
+            secure,
+            server: Some((up.clone(), server)),
         };
         if message.method() == b"REGISTER" {
             let registration = self.registration(cx, message, flow, &up)?;
@@ -155,6 +177,10 @@ impl Sip {
         let softswitch = cx.softswitch_at(&flow).ok_or(Reply::FORBIDDEN)?;
         let access = cx.realm(&target.flow).ok_or(Reply::NOT_FOUND)?;
         let core = cx.realm(&flow).ok_or(Reply::NOT_FOUND)?;
+        let secure = message.request_uri().is_some_and(|uri| bytes[uri.start..].starts_with(b"sips:"));
+        if secure && !target.flow.transport.is_secure() {
+            return Err(Reply::TEMPORARILY);
+        }
         let ours = Ours::of(&access, &target.flow);
         let host = host_of(access.advertised);
         let hidden = |uri: &Uri| named(bytes, uri, &host);
@@ -166,6 +192,8 @@ impl Sip {
             label: None,
             from: pair(message, Name::From, hidden),
             to: pair(message, Name::To, hidden),
+            secure,
+            server: None,
         };
         self.begin(cx, request, hop, Upstream { access, core, softswitch })
     }
@@ -231,8 +259,8 @@ impl Sip {
             offered: [false; 2],
             said: None,
             root: None,
-            answer: None,
             state: State::Early,
+            invite: None,
             deadline,
         });
         self.label_legs(cx, key);
@@ -270,16 +298,19 @@ impl Sip {
         Ok(Some(session))
     }
 
-    /// A retransmission: the last response again, or the request again. The NAT may have given it a new address: the
-    /// answer follows.
-    fn repeat(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow, key: Key) -> Result<(), Fault> {
-        let Some(transaction) = self.transactions.get_mut(key) else { return Ok(()) };
-        transaction.server = answer_flow(cx, message, flow);
-        match &transaction.reply {
-            Some(reply) => cx.send(transaction.server, reply.clone()),
-            None => cx.send(transaction.client, transaction.sent.clone()),
+    /// Has this request come here before by another way (RFC 5393), or straight back from its receiver?
+    fn loops(&self, request: &Request<'_, '_>) -> bool {
+        let message = request.message;
+        let via = message.top_via().and_then(|via| Some(via.branch?.of(message.bytes())));
+        if via.is_some_and(|branch| Branch::parse(branch).is_some()) {
+            return true;
         }
-        Ok(())
+        let other = self.transactions.looped(request.loop_mark).and_then(|key| self.transactions.get(key));
+        let elsewhere = |t: &&Transaction| {
+            let repeated = via.is_some_and(|branch| t.vias.windows(branch.len().max(1)).any(|part| part == branch));
+            t.status.is_none() && !repeated
+        };
+        message.to_tag().is_none() && other.as_ref().is_some_and(elsewhere)
     }
 }
 
@@ -353,13 +384,15 @@ fn upstream(cx: &Cx<'_>, flow: Flow, domain: &[u8]) -> Result<Upstream, Reply> {
     Ok(Upstream { access, core, softswitch })
 }
 
-/// Our flow to the softswitch: answers come home to this shard's own address.
-fn core_flow(cx: &mut Cx<'_>, up: &Upstream) -> Result<(Flow, Ours), Reply> {
-    let server = up.softswitch.targets.first().ok_or(Reply::UNAVAILABLE)?;
-    let home = up.core.home(cx.shard, server.transport);
-    let local = home.unwrap_or_else(|| SocketAddr::new(up.core.address, 0));
-    let flow = cx.toward(&up.core, local, server);
-    Ok((flow, Ours::of(&up.core, &flow)))
+/// What a request has in common with itself when it comes again by another way: all but its path (RFC 5393 section
+/// 4.2.1).
+fn loop_mark(cx: &Cx<'_>, message: &Message<'_>, side: Side) -> u64 {
+    let uri = message.request_uri().map(|uri| uri.of(message.bytes())).unwrap_or_default();
+    let number = message.cseq().map_or(0, |(number, _)| number).to_be_bytes();
+    let side: &[u8] = if side == Side::Access { b"a" } else { b"c" };
+    let tag = message.from_tag().unwrap_or_default();
+    let parts = [side, message.method(), uri, tag, message.call_id(), &number];
+    cx.sealer.tag(&parts.join(&b"\n"[..]))
 }
 
 /// Routes that lead past Portolan; the ones to ourselves are consumed (RFC 3261 section 16.4).

@@ -33,25 +33,25 @@ impl Sip {
         let side = cx.realm(&flow).map_or(Side::Access, |realm| realm.side);
         let fits = |t: &&super::transaction::Transaction| t.nonce == branch.nonce && t.side == side.other();
         match self.transactions.get(branch.key).filter(fits) {
-            Some(transaction) if message.method() == b"CANCEL" => {
-                let vias = transaction.cancel.clone().unwrap_or_default();
-                let bytes = restore(message, &vias, &transaction.from.near, &transaction.to.near).finish();
-                let server = transaction.server;
-                cx.send(server, bytes);
-                Ok(())
-            }
-            Some(transaction) if transaction.method == message.method() => {
-                self.pass_back(cx, message, side, branch.key)
-            }
-            _ => {
+            Some(_) if message.method() == b"CANCEL" => self.cancel_answered(branch.key),
+            Some(transaction) if transaction.method != message.method() => {
                 cx.dropped(DropReason::Unmatched);
-                Err(Fault::PeerMisbehaved("response to a request that is over"))
+                return Err(Fault::PeerMisbehaved("response to another method"));
+            }
+            Some(transaction) if matches!(transaction.purpose, Purpose::Own(_)) => {
+                return self.own_answered(cx, branch.key, message.status());
+            }
+            Some(_) => return self.answered_by_receiver(cx, message, side, branch.key),
+            None => {
+                cx.dropped(DropReason::Unmatched);
+                return Err(Fault::PeerMisbehaved("response to a request that is over"));
             }
         }
+        Ok(())
     }
 
-    /// Restore what the sender of the request must see, and send it back.
-    fn pass_back(
+    /// The receiver of a request has answered it.
+    fn answered_by_receiver(
         &mut self,
         cx: &mut Cx<'_>,
         message: &Message<'_>,
@@ -60,10 +60,34 @@ impl Sip {
     ) -> Result<(), Fault> {
         let status = message.status().unwrap_or(500);
         let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
-        let known = transaction.status.filter(|_| !self.is_further_answer(message, key, side));
-        if let Some(known) = known {
-            return self.repeat_response(cx, message, key, side, known);
+        if let Some(known) = transaction.status.filter(|_| !transaction.is_new_answer(message)) {
+            return self.late(cx, message, key, known);
         }
+        let invite = transaction.is_invite();
+        if status == 503 && self.turn_away(cx, message, key) {
+            return Ok(());
+        }
+        self.proceed(cx, key, status);
+        if status == 100 {
+            return Ok(());
+        }
+        if invite && status >= 300 {
+            self.acknowledge(cx, message, key);
+        }
+        self.pass_back(cx, message, side, key, false)
+    }
+
+    /// Restore what the sender of the request must see, and send it back, unless it is to be told nothing.
+    pub(super) fn pass_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        side: Side,
+        key: Key,
+        silent: bool,
+    ) -> Result<(), Fault> {
+        let status = message.status().unwrap_or(500);
+        let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
         let (started, offered, server) = (transaction.dialog(), transaction.offered, transaction.server);
         let dialog =
             self.fork_of(cx, message, key, side).filter(|dialog| self.dialogs.get(*dialog).is_some());
@@ -81,17 +105,13 @@ impl Sip {
         let bytes = self.compose_response(cx, message, (key, dialog), listed.as_ref(), body);
         if let Some(dialog) = dialog {
             self.learn_dialog(cx, message, key, dialog, side);
-            self.remember_answer(key, dialog, &bytes);
         }
-        if let Some(transaction) = self.transactions.get_mut(key) {
-            transaction.reply = Some(bytes.clone());
-            if status >= 200 {
-                transaction.status = Some(status);
-                transaction.expires = cx.now + LINGER;
-                self.timers.schedule(cx.now + LINGER, super::Wake::Transaction(key));
-            }
+        if silent {
+            drop(self.transactions.remove(key));
+            return Ok(());
         }
-        cx.send(server, bytes);
+        let tag = message.to_tag().map(Bytes::copy_from_slice);
+        self.reply(cx, key, status, tag, bytes);
         Ok(())
     }
 
@@ -122,25 +142,6 @@ impl Sip {
             rewrite.body(body);
         }
         Bytes::from(rewrite.finish())
-    }
-
-    /// The final response has passed already: a repetition of it repeats ours and teaches nothing, because the call
-    /// may have changed since; a provisional one that comes after it has no meaning (RFC 3261 section 17.1.1.2).
-    fn repeat_response(
-        &self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        key: Key,
-        side: Side,
-        known: u16,
-    ) -> Result<(), Fault> {
-        let status = message.status().unwrap_or(500);
-        let answer = self.answer_of(message, key, side);
-        match self.transactions.get(key).and_then(|t| Some((t.server, answer.or(t.reply.clone())?))) {
-            Some((server, reply)) if known / 100 == status / 100 => cx.send(server, reply),
-            _ => cx.dropped(DropReason::Unmatched),
-        }
-        Ok(())
     }
 
     /// What a response to REGISTER teaches.

@@ -1,25 +1,35 @@
-//! Transactions in progress: how an answer finds its way back, and what a retransmission repeats.
+//! Transactions in progress (RFC 3261 section 17, RFC 6026): what is remembered of a request until its hop is over.
 //!
-//! Portolan is transparent to retransmission: a repeated request is sent on as it was the first time, or answered
-//! with the final response that has already passed. The timers of RFC 3261 section 17 stay with the endpoints.
+//! The machines themselves are in `client` (the request's receiver) and `server` (its sender).
 
+use super::forward::Hop;
 use super::hop::Pair;
 use super::register::Registration;
+use super::request::Upstream;
 use crate::random::{Keyed, Rng};
+use crate::realm::Server;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, ShardId, Side, Transport};
+use crate::types::{Flow, Instant, ShardId, Side, StreamId, Transport};
 use bytes::Bytes;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long a finished transaction still absorbs retransmissions (RFC 3261 section 17: 64 times T1).
+/// Estimate of the round-trip time (RFC 3261 section 17.1.1.1).
+pub(super) const T1: Duration = Duration::from_millis(500);
+/// The longest interval between repetitions of a non-INVITE request or of an INVITE's answer.
+pub(super) const T2: Duration = Duration::from_secs(4);
+/// Timers B, D, F, H, J, L and M (RFC 3261 section 17, RFC 6026 section 7): 64 times T1.
 pub(super) const LINGER: Duration = Duration::from_secs(32);
+/// Timer K: how long answers may still arrive when nothing is repeated to us (T4).
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Begins every branch that Portolan makes.
 const COOKIE: &str = "z9hG4bKpl";
 
-/// One request on its way through.
+/// One request on its way through: a server transaction toward its sender and a client transaction toward its
+/// receiver, so that the two hops may be of different transports.
 pub(super) struct Transaction {
     /// Unguessable part of the branch.
     pub(super) nonce: u64,
@@ -38,28 +48,94 @@ pub(super) struct Transaction {
     /// URIs of From and To on both sides.
     pub(super) from: Pair,
     pub(super) to: Pair,
-    /// What was sent on, to be repeated.
+    /// What was sent on.
     pub(super) sent: Bytes,
+    /// Has anything been answered by the receiver?
+    pub(super) proceeding: bool,
+    /// Repetition of the request (timers A and E).
+    pub(super) again: Option<Resend>,
     /// The last response that was sent back.
     pub(super) reply: Option<Bytes>,
+    /// Repetition of it (timer G; a 2xx when the receiver's hop does not repeat it).
+    pub(super) reply_again: Option<Resend>,
     /// The status of the final response, once there was one.
     pub(super) status: Option<u16>,
+    /// INVITE: each 2xx that was sent back, by the tag of its dialog (RFC 6026 section 7.1).
+    pub(super) accepted: SmallVec<[(Bytes, Bytes); 1]>,
+    /// INVITE: the ACK that went to the receiver.
+    pub(super) ack: Option<(Flow, Bytes)>,
+    /// The sender wants it cancelled.
+    pub(super) cancel: Option<Cancel>,
     /// Did the request carry an offer?
     pub(super) offered: bool,
-    /// The Via lines of a CANCEL for this INVITE.
-    pub(super) cancel: Option<Vec<u8>>,
     /// What the response means to us.
     pub(super) purpose: Purpose,
+    /// Another server may be tried, as long as the first has not answered.
+    pub(super) attempt: Option<Box<Attempt>>,
     /// The key of `incoming`.
     pub(super) matched_by: Vec<u8>,
-    /// When to forget it.
+    /// What a loop has in common with it (RFC 5393 section 4.2).
+    pub(super) loop_mark: u64,
+    /// When it is over, or late.
     pub(super) expires: Instant,
 }
 
+/// A repetition that is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resend {
+    pub(super) at: Instant,
+    pub(super) interval: Duration,
+}
+
+impl Resend {
+    /// The first one.
+    pub(super) fn first(now: Instant) -> Self {
+        Self { at: now + T1, interval: T1 }
+    }
+
+    /// The one after this.
+    pub(super) fn next(self, now: Instant, most: Duration) -> Self {
+        let interval = (self.interval * 2).min(most);
+        Self { at: now + interval, interval }
+    }
+}
+
+/// What of a transaction is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    Request,
+    Reply,
+    Cancel,
+}
+
+/// A CANCEL on its way.
+pub(super) struct Cancel {
+    /// Reason header lines of the sender's (RFC 3326).
+    pub(super) reason: Vec<u8>,
+    /// What was sent; `None` until the receiver has answered something (RFC 3261 section 9.1).
+    pub(super) sent: Option<Bytes>,
+    pub(super) again: Option<Resend>,
+}
+
+/// What another attempt needs.
+pub(super) struct Attempt {
+    /// The request as it came.
+    pub(super) original: Bytes,
+    pub(super) hop: Hop,
+    pub(super) body: Option<Vec<u8>>,
+    /// The softswitch and the core realm.
+    pub(super) upstream: Upstream,
+    /// Servers that were asked.
+    pub(super) tried: SmallVec<[Server; 2]>,
+}
+
 /// What a transaction is for.
+#[derive(Clone)]
 pub(super) enum Purpose {
     /// Nothing to remember.
     Plain,
+    /// A request of our own: nobody waits for the answer but us.
+    Own(Own),
     /// A registration.
     Register(Registration),
     /// It starts the dialog.
@@ -72,10 +148,19 @@ pub(super) enum Purpose {
     },
 }
 
+/// What a request of our own is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Does this server serve?
+    Probe(Server),
+}
+
 /// All transactions of the shard.
 pub(super) struct Transactions {
     table: Table<Transaction>,
     incoming: HashMap<Vec<u8>, Key, Keyed>,
+    loops: HashMap<u64, Key, Keyed>,
+    by_stream: HashMap<StreamId, Vec<Key>, Keyed>,
 }
 
 /// What a branch of ours names.
@@ -99,7 +184,12 @@ pub(super) struct Branch {
 impl Transactions {
     /// None yet.
     pub(super) fn new(rng: &mut Rng) -> Self {
-        Self { table: Table::default(), incoming: HashMap::with_hasher(Keyed::new(rng)) }
+        Self {
+            table: Table::default(),
+            incoming: HashMap::with_hasher(Keyed::new(rng)),
+            loops: HashMap::with_hasher(Keyed::new(rng)),
+            by_stream: HashMap::with_hasher(Keyed::new(rng)),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -125,17 +215,57 @@ impl Transactions {
         self.incoming.get(key).copied()
     }
 
+    /// The transaction of a request that differs from the one with this mark in its path only.
+    pub(super) fn looped(&self, mark: u64) -> Option<Key> {
+        self.loops.get(&mark).copied()
+    }
+
+    /// The transactions whose receiver is reached by this connection.
+    pub(super) fn on(&self, stream: StreamId) -> Vec<Key> {
+        self.by_stream.get(&stream).cloned().unwrap_or_default()
+    }
+
     pub(super) fn insert(&mut self, transaction: Transaction) -> Key {
-        let matched_by = transaction.matched_by.clone();
+        let (matched_by, mark) = (transaction.matched_by.clone(), transaction.loop_mark);
+        let stream = transaction.client.stream;
         let key = self.table.insert(transaction);
         self.incoming.insert(matched_by, key);
+        self.loops.insert(mark, key);
+        self.ride(key, stream);
         key
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Transaction> {
         let transaction = self.table.remove(key)?;
         self.incoming.remove(&transaction.matched_by);
+        if self.looped(transaction.loop_mark) == Some(key) {
+            self.loops.remove(&transaction.loop_mark);
+        }
+        self.alight(key, transaction.client.stream);
         Some(transaction)
+    }
+
+    /// The request goes by another flow now.
+    pub(super) fn move_client(&mut self, key: Key, client: Flow) {
+        let Some(transaction) = self.table.get_mut(key) else { return };
+        let old = std::mem::replace(&mut transaction.client, client);
+        self.alight(key, old.stream);
+        self.ride(key, client.stream);
+    }
+
+    fn ride(&mut self, key: Key, stream: Option<StreamId>) {
+        if let Some(stream) = stream {
+            self.by_stream.entry(stream).or_default().push(key);
+        }
+    }
+
+    fn alight(&mut self, key: Key, stream: Option<StreamId>) {
+        let Some(stream) = stream else { return };
+        let Some(keys) = self.by_stream.get_mut(&stream) else { return };
+        keys.retain(|other| *other != key);
+        if keys.is_empty() {
+            self.by_stream.remove(&stream);
+        }
     }
 }
 
@@ -144,13 +274,28 @@ impl Transaction {
     pub(super) const fn dialog(&self) -> Option<Key> {
         match self.purpose {
             Purpose::Initial(dialog) | Purpose::InDialog { dialog, .. } => Some(dialog),
-            Purpose::Plain | Purpose::Register(_) => None,
+            Purpose::Plain | Purpose::Own(_) | Purpose::Register(_) => None,
         }
     }
 
     /// Does it start a dialog?
     pub(super) const fn is_initial(&self) -> bool {
         matches!(self.purpose, Purpose::Initial(_))
+    }
+
+    pub(super) fn is_invite(&self) -> bool {
+        self.method == b"INVITE"[..]
+    }
+
+    /// How long a finished transaction still absorbs repetitions: timers D, I, L and M for INVITE; J and K else.
+    pub(super) fn linger(&self) -> Duration {
+        let repeats = !self.server.transport.is_reliable();
+        if self.is_invite() || repeats { LINGER } else { QUIET }
+    }
+
+    /// A repetition, unless the hop loses nothing.
+    pub(super) fn resend_on(flow: &Flow, now: Instant) -> Option<Resend> {
+        (!flow.transport.is_reliable()).then(|| Resend::first(now))
     }
 
     /// The branch that names it.

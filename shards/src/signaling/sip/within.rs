@@ -1,7 +1,7 @@
 //! Requests within a dialog, and those that belong to another request: ACK and CANCEL.
 
 use super::dialog::{Dialog, State, at};
-use super::forward::{Hop, Request, contact_of, follow};
+use super::forward::{Hop, Request, contact_of};
 use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
 use super::request::media_refusal;
@@ -9,9 +9,10 @@ use super::transaction::{Branch, LINGER, Named, Purpose};
 use super::{DIALOG_IDLE, Sip};
 use crate::fault::Fault;
 use crate::io::DropReason;
+use crate::realm::Server;
 use crate::signaling::Cx;
 use crate::table::Key;
-use crate::types::{Flow, Side};
+use crate::types::{Flow, Side, Transport};
 use crate::wire::Span;
 use crate::wire::sip::{Message, Name, NameAddr, Uri};
 use bytes::Bytes;
@@ -72,11 +73,7 @@ impl Sip {
         if message.max_forwards() == Some(0) {
             return Err(Fault::PeerMisbehaved("too many hops"));
         }
-        let failed =
-            known.and_then(|key| self.transactions.get(key)).filter(|t| t.status.is_none_or(|s| s >= 300));
-        if let (Some(key), Some(transaction)) = (known, failed) {
-            let bytes = follow(message, transaction, &transaction.branch(cx.shard, key));
-            cx.send(transaction.client, bytes);
+        if known.is_some_and(|known| self.acknowledged(cx, known)) {
             return Ok(());
         }
         let Some(key) = self.dialog_of(cx, message, side) else {
@@ -90,37 +87,21 @@ impl Sip {
         };
         let nowhere = Key { slot: u32::MAX, generation: 0 };
         let branch = Branch { named: Named::Transaction, shard: cx.shard, key: nowhere, nonce: cx.rng.u64() };
-        let bytes = self.compose(message, &hop, &branch.to_string(), None, body);
+        let bytes = Bytes::from(self.compose(message, &hop, &branch.to_string(), None, body));
+        let number = message.cseq().map_or(0, |(number, _)| number);
+        self.answer_acknowledged(cx, number, key, hop.flow, &bytes);
         cx.send(hop.flow, bytes);
-        Ok(())
-    }
-
-    /// A CANCEL follows its INVITE (RFC 3261 section 9.1).
-    pub(super) fn handle_cancel(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: &Message<'_>,
-        flow: Flow,
-        invite: Key,
-    ) -> Result<(), Fault> {
-        let vias = hop::vias_of(message, &flow)?;
-        let Some(transaction) = self.transactions.get_mut(invite) else { return Ok(()) };
-        transaction.cancel = Some(vias);
-        let bytes = follow(message, transaction, &transaction.branch(cx.shard, invite));
-        let client = transaction.client;
-        cx.send(client, bytes);
         Ok(())
     }
 }
 
 /// The path and looks of a request within a dialog; `None` while its peer is not known.
-fn hop_within(cx: &Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -> Option<Hop> {
+fn hop_within(cx: &mut Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -> Option<Hop> {
     let leg = dialog.leg(side.other());
     let uri = leg.target.clone()?;
     let mut flow = leg.flow;
     if side == Side::Access {
-        flow.remote = next_hop(dialog, &uri).unwrap_or(flow.remote);
-        flow.local = leg.realm.home(cx.shard, flow.transport).unwrap_or(flow.local);
+        flow = core_flow(cx, dialog, &uri).unwrap_or(flow);
     }
     let name = |name| {
         let near = hop::name_of(message, name).map(|uri| uri.span.of(message.bytes())).unwrap_or_default();
@@ -135,12 +116,26 @@ fn hop_within(cx: &Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -
         label: Some(leg.label.clone()),
         from: name(Name::From),
         to: name(Name::To),
+        secure: false,
+        server: None,
     })
+}
+
+/// Our flow to where a softswitch wants the requests of a dialog: from this shard's own address.
+fn core_flow(cx: &mut Cx<'_>, dialog: &Dialog, target: &Bytes) -> Option<Flow> {
+    let leg = dialog.leg(Side::Core);
+    let server = next_hop(dialog, target).or_else(|| {
+        // A connection that the softswitch opened is no place to send to.
+        let (address, transport) = (leg.flow.remote, leg.flow.transport);
+        (transport == Transport::Udp).then(|| Server::udp(address))
+    })?;
+    let local = leg.realm.home(cx.shard, server.transport).unwrap_or(leg.flow.local);
+    Some(cx.toward(&leg.realm.clone(), local, &server))
 }
 
 /// Where a softswitch wants the requests of a dialog: its first route or its contact, as long as that is a place
 /// that belongs to it.
-fn next_hop(dialog: &Dialog, target: &Bytes) -> Option<SocketAddr> {
+fn next_hop(dialog: &Dialog, target: &Bytes) -> Option<Server> {
     let route = dialog.legs[at(Side::Core)].routes.first().unwrap_or(target);
     let span = Span::new(0, route.len());
     let uri = match NameAddr::parse(route, span) {
@@ -148,7 +143,23 @@ fn next_hop(dialog: &Dialog, target: &Bytes) -> Option<SocketAddr> {
         Err(_) => Uri::parse(route, span).ok()?,
     };
     let ip = uri.host_ip(route).filter(|ip| dialog.softswitch.accepts(*ip))?;
-    Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+    let transport = transport_of(route, &uri);
+    let address = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
+    let known = dialog.softswitch.targets.iter().find(|server| server.address.ip() == ip);
+    let name = known.and_then(|server| server.name.clone());
+    Some(Server { transport, name, ..Server::udp(address) })
+}
+
+/// How a URI wants to be reached (RFC 3263 section 4.1, for a host that is an address).
+fn transport_of(bytes: &[u8], uri: &Uri) -> Transport {
+    let named = uri.param(bytes, b"transport").and_then(|param| Transport::named(param.value?.of(bytes)));
+    let secure = uri.scheme.of(bytes).eq_ignore_ascii_case(b"sips");
+    match named {
+        Some(Transport::Udp | Transport::Ws | Transport::Wss) | None if secure => Transport::Tls,
+        Some(Transport::Tcp) if secure => Transport::Tls,
+        Some(Transport::Ws | Transport::Wss) | None => Transport::Udp,
+        Some(transport) => transport,
+    }
 }
 
 fn ends_subscription(message: &Message<'_>) -> bool {
