@@ -72,8 +72,9 @@ impl Sip {
     /// No answer for as long as another server is waited for: try that one.
     pub(super) fn lose_patience(&mut self, cx: &mut Cx<'_>, key: Key) {
         let waits = |t: &&Transaction| !t.proceeding && t.status.is_none() && t.cancel.is_none();
-        let Some(attempt) =
-            self.transactions.get(key).filter(waits).and_then(|t| t.attempt.as_ref()) else { return };
+        let Some(attempt) = self.transactions.get(key).filter(waits).and_then(|t| t.attempt.as_ref()) else {
+            return;
+        };
         if !self.servers.has_other(cx, &attempt.upstream.softswitch, &attempt.tried, attempt.hop.secure) {
             return;
         }

@@ -34,9 +34,9 @@ use crate::wire::sip::{Message, Name, UNSUPPORTED_VERSION, is_ping, parse_for_re
 use binding::Bindings;
 use dialog::{Dialogs, State};
 use reply::Reply;
+use servers::Servers;
 use std::net::SocketAddr;
 use std::time::Duration;
-use servers::Servers;
 use transaction::{Half, Purpose, Transactions};
 
 /// A dialog without media (a subscription) is forgotten after this long without a message.

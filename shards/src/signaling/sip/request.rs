@@ -307,7 +307,8 @@ impl Sip {
         }
         let other = self.transactions.looped(request.loop_mark).and_then(|key| self.transactions.get(key));
         let elsewhere = |t: &&Transaction| {
-            let repeated = via.is_some_and(|branch| t.vias.windows(branch.len().max(1)).any(|part| part == branch));
+            let repeated =
+                via.is_some_and(|branch| t.vias.windows(branch.len().max(1)).any(|part| part == branch));
             t.status.is_none() && !repeated
         };
         message.to_tag().is_none() && other.as_ref().is_some_and(elsewhere)

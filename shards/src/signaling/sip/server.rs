@@ -83,7 +83,14 @@ impl Sip {
     }
 
     /// The INVITE of this dialog has been acknowledged: its 2xx need not be repeated any more.
-    pub(super) fn answer_acknowledged(&mut self, cx: &Cx<'_>, number: u32, dialog: Key, flow: Flow, ack: &Bytes) {
+    pub(super) fn answer_acknowledged(
+        &mut self,
+        cx: &Cx<'_>,
+        number: u32,
+        dialog: Key,
+        flow: Flow,
+        ack: &Bytes,
+    ) {
         let Some(dialog) = self.dialogs.get(dialog) else { return };
         let Some((invite, _)) = dialog.invite.filter(|(_, invited)| *invited == number) else { return };
         let Some(transaction) = self.transactions.get_mut(invite) else { return };

@@ -80,9 +80,17 @@ impl Servers {
     }
 
     /// Is there a server that serves and was not tried?
-    pub(super) fn has_other(&self, cx: &Cx<'_>, softswitch: &Softswitch, tried: &[Server], secure: bool) -> bool {
+    pub(super) fn has_other(
+        &self,
+        cx: &Cx<'_>,
+        softswitch: &Softswitch,
+        tried: &[Server],
+        secure: bool,
+    ) -> bool {
         softswitch.targets.iter().any(|server| {
-            !tried.contains(server) && (!secure || server.transport.is_secure()) && self.serves(cx.now, server)
+            !tried.contains(server)
+                && (!secure || server.transport.is_secure())
+                && self.serves(cx.now, server)
         })
     }
 
