@@ -180,14 +180,17 @@ impl Adapter for Sip {
     }
 }
 
-/// Answer what cannot be parsed, if it can be answered at all.
+/// Answer what cannot be parsed, if it can be answered at all; say why, unless the answer would grow longer than what it
+/// answers: the sender may be somebody else than the source says.
 fn malformed(cx: &mut Cx<'_>, input: &Input<'_>, fault: Fault) {
     cx.dropped(DropReason::Malformed);
     let Some(request) = parse_for_reply(input.bytes) else { return };
     let version = fault == Fault::Malformed(UNSUPPORTED_VERSION);
     let reply = if version { Reply::VERSION } else { Reply::BAD_REQUEST };
     let why = format!("Warning: 399 portolan \"{fault}\"\r\n");
-    respond(cx, &request, input.flow, reply, &why);
+    let bare = reply.write(&request, &input.flow, 0, "").len();
+    let fits = bare + why.len() <= input.bytes.len();
+    respond(cx, &request, input.flow, reply, if fits { &why } else { "" });
 }
 
 /// Answer a request in our own name. Nothing is remembered: a retransmission gets the same answer again.
