@@ -3,7 +3,7 @@
 # directions: a terminal behind a NAT calls the trunk ("out"), the trunk calls a registered terminal ("in").
 
 EXCHANGES=(early ringback delayed on-hold withdraw prack update timer refer subscribe message info redirect fork refuse late overload)
-# NAME-DIRECTION of those that Portolan does not pass yet: run by name only, EXCHANGES=... scripts/lab exchanges.
+# NAME-DIRECTION of those that Portolan does not pass yet: run with ONLY=yes, which runs all.
 PENDING=(redirect-out redirect-in)
 
 # What a peer on this side must never read.
@@ -28,26 +28,33 @@ exchange_file() {
     echo "$file"
 }
 
-# exchange_peer NAME-DIRECTION ROLE SIDE PORT OPTIONS...: one SIPp in the background, on a port of its own.
+# exchange_peer NAME-DIRECTION ROLE SIDE PORT OPTIONS...: one SIPp in the background, on a port of its own. A terminal speaks
+# $TRANSPORT (default udp); TLS goes through a tunnel on 127.0.0.1:5061.
 exchange_peer() {
-    local name=$1 role=$2 side=$3 port=$4 room=a1 address=192.168.1.10 file
+    local name=$1 role=$2 side=$3 port=$4 room=a1 address=192.168.1.10 file transport=() via=UDP
     shift 4
-    [ "$side" = access ] || { room=core address=10.0.0.30; }
+    if [ "$side" = core ]; then
+        room=core address=10.0.0.30
+    elif [ "${TRANSPORT:-udp}" != udp ]; then
+        transport=(-t t1) via=${TRANSPORT^^}
+    fi
     file=$(exchange_file "${name%-*}" "$role" "$side") || return 1
-    sipp_command "$file" "$address" -p "$port" -mp $((20000 + (port - 7000) * 20)) -rtp_echo -timeout 25s -timeout_error "$@" \
+    VIA=$via sipp_command "$file" "$address" "${transport[@]}" -p "$port" -mp $((20000 + (port - 7000) * 20)) -rtp_echo \
+        -timeout 25s -timeout_error "$@" \
         -trace_err -error_file "$OUT/$name.$role.err" -trace_msg -message_file "$OUT/$name.$role.msg"
     spawn "$name-$role" "$room" "${SIPP[@]}"
 }
 
 # exchange_begin NAME-DIRECTION PORT: the callee, then (for a terminal) its registration, then the caller.
 exchange_begin() {
-    local name=$1 port=$2
+    local name=$1 port=$2 gateway=$PROXY:5060
+    [ "${TRANSPORT:-udp}" != tls ] || gateway=127.0.0.1:5061
     if [ "${name#*-}" = out ]; then
         exchange_peer "$name" callee core "$port"
         await 5 listens core 10.0.0.30 "$port"
-        exchange_peer "$name" caller access "$port" "$PROXY:5060" -m 1 -s "9$port" -key from 211
+        exchange_peer "$name" caller access "$port" "$gateway" -m 1 -s "9$port" -key from 211
     else
-        sipp_run "$name-reg" a1 192.168.1.10 register -p "$port" -s "2$port" -key expires 60
+        TARGET=$PROXY:5060 sipp_run "$name-reg" a1 192.168.1.10 register -p "$port" -s "2$port" -key expires 60
         exchange_peer "$name" callee access "$port"
         await 5 listens a1 192.168.1.10 "$port"
         exchange_peer "$name" caller core "$port" 10.0.0.20:5060 -m 1 -s "2$port" -key from 300
@@ -70,17 +77,24 @@ repeated() { [ "$(grep -ac '^SIP/2.0 200' "$OUT/$1.caller.msg")" -gt 2 ]; }
 pending() { [[ " ${PENDING[*]} " == *" $1 "* ]]; }
 
 # Every exchange of the checklist, in both directions at once.
-scenario_exchanges() {
-    local name direction port=7000 names=()
+scenario_exchanges() { exchanges udp "out in"; }
+
+# exchanges LABEL DIRECTIONS
+exchanges() {
+    local name direction port=7000 names=() sealed=()
     for name in "${EXCHANGES[@]}"; do
-        for direction in ${DIRECTIONS:-out in}; do
+        for direction in $2; do
             [ -z "${ONLY:-}" ] && pending "$name-$direction" || names+=("$name-$direction")
         done
     done
-    watch exchanges
+    [ "${TRANSPORT:-udp}" != tls ] || sealed=(--sealed access)
+    [ "$1" != by-tls ] || sealed=(--sealed core)
+    watch "$1"
     for name in "${names[@]}"; do exchange_begin "$name" $((++port)); done
     for name in "${names[@]}"; do check "$name" exchange_end "$name"; done
-    unwatch exchanges
-    for direction in out in; do check "late-$direction: the 200 came more than once" repeated "late-$direction"; done
-    check "no leak, nothing malformed, RTP both ways" clean exchanges --media 20
+    unwatch "$1"
+    for name in "${names[@]}"; do
+        [ "${name%-*}" != late ] || check "$name: the 200 came more than once" repeated "$name"
+    done
+    check "no leak, nothing malformed, RTP both ways" clean "$1" --media 20 "${sealed[@]}"
 }

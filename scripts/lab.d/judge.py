@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Judges what tshark saw on both sides of Portolan.
 
-judge.py [--media N] [--call-id] ACCESS.pcapng CORE.pcapng
+judge.py [--media N] [--call-id] [--sealed SIDE] ACCESS.pcapng CORE.pcapng
 
 1. No private address and no address of a NAT in any signaling on the core side; no core address on the access side.
 2. No malformed signaling message.
-3. Media only on ports that were announced before, on both sides; on the core side both ends of it.
+3. Media only on ports that were announced before, on both sides; on the core side both ends of it. Not on a side whose
+   signaling is --sealed by TLS.
 4. No media packet changed on its way, and none invented.
 5. No port unreachable before the first farewell (BYE, CANCEL or a refusal).
 6. With --media: every leg that carried media carried at least N packets each way, and there was such a leg.
@@ -26,7 +27,7 @@ HARMLESS = re.compile(rb'^(?:Proxy-)?Authorization:.*\buri="[^"]*"|^a=ssrc:\d+ c
 # With --call-id: a client that names itself in its Call-ID, which is opaque and passes.
 CALL_ID = re.compile(HARMLESS.pattern + rb"|^Call-ID:.*")
 FIELDS = (
-    "frame.number frame.time_epoch ip.src ipv6.src ip.dst ipv6.dst udp.srcport udp.dstport udp.payload icmp.type icmpv6.type _ws.malformed"
+    "frame.number frame.time_epoch ip.src ipv6.src ip.dst ipv6.dst udp.srcport udp.dstport udp.payload tcp.srcport tcp.dstport tcp.payload icmp.type icmpv6.type _ws.malformed"
 ).split()
 
 
@@ -42,7 +43,7 @@ class Side:
 
 ACCESS = Side(
     "access",
-    own=re.compile(r"198\.51\.100\.1[0-2]$|2001:db8::10$"),
+    own=re.compile(r"198\.51\.100\.1[0-4]$|2001:db8::10$"),
     peers=re.compile(r"203\.0\.113\.\d+$|2001:db8:1::"),
     forbidden=re.compile(rb"(?<![\d.])10\.0\.0\.\d+|fd00::"),
 )
@@ -66,6 +67,7 @@ class Packet:
     payload: bytes
     icmp: str
     malformed: bool
+    stream: bool
 
     @property
     def ends(self):
@@ -73,7 +75,7 @@ class Packet:
 
     @property
     def is_signaling(self):
-        return any(end[1] in SIGNALING for end in self.ends if self.own(end)) or b"SIP/2.0" in self.payload
+        return self.stream or any(end[1] in SIGNALING for end in self.ends if self.own(end)) or b"SIP/2.0" in self.payload
 
     @property
     def is_rtp(self):
@@ -92,6 +94,7 @@ def main():
     options = argparse.ArgumentParser()
     options.add_argument("--media", type=int)
     options.add_argument("--call-id", action="store_true")
+    options.add_argument("--sealed", action="append", default=[], choices=["access", "core"])
     options.add_argument("access")
     options.add_argument("core")
     chosen = options.parse_args()
@@ -102,7 +105,7 @@ def main():
         *strangers(packets),
         *leaks(signaling, CALL_ID if chosen.call_id else HARMLESS),
         *malformed(signaling),
-        *unannounced(packets),
+        *unannounced(packets, chosen.sealed),
         *altered(media),
         *unreachable(packets),
         *silent(media, chosen.media),
@@ -117,7 +120,8 @@ def main():
 def read(path, side):
     """Lets tshark dissect a capture and takes its fields."""
     command = ["tshark", "-r", path, "-T", "fields", "-E", "occurrence=f", "-E", "separator=|"]
-    command += ["-d", "udp.port==5060,sip", "-d", "udp.port==6000-6063,sip"]
+    for transport in "udp", "tcp":
+        command += ["-d", f"{transport}.port==5060,sip", "-d", f"{transport}.port==6000-6063,sip"]
     for field in FIELDS:
         command += ["-e", field]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
@@ -125,16 +129,18 @@ def read(path, side):
 
 
 def packet(row, side):
-    number, time, source, source6, target, target6, sport, dport, payload, icmp, icmp6, bad = row
+    number, time, source, source6, target, target6, sport, dport, payload, *tcp, icmp, icmp6, bad = row
+    stream, payload = bool(tcp[0]), payload or tcp[2]
     return Packet(
         side,
         int(number),
         float(time),
-        (source or source6, int(sport or 0)),
-        (target or target6, int(dport or 0)),
+        (source or source6, int(sport or tcp[0] or 0)),
+        (target or target6, int(dport or tcp[1] or 0)),
         bytes.fromhex(payload.replace(":", "")),
         {"3": "unreachable"}.get(icmp, icmp) or {"1": "unreachable"}.get(icmp6, icmp6),
         bool(bad),
+        stream,
     )
 
 
@@ -175,11 +181,11 @@ def connection(text):
     return found[1].decode() if found else None
 
 
-def unannounced(packets):
+def unannounced(packets, sealed):
     known = set()
     told = set()
     for p in packets:
-        if p.icmp:
+        if p.icmp or p.side.name in sealed:
             continue
         if p.is_signaling:
             known.update((p.side.name, end) for end in announced(p.payload))

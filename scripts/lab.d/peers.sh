@@ -42,15 +42,29 @@ await() {
     done
 }
 
+# certificates DIRECTORY: a root, and under it a server's certificate and a client's; all for a day.
+certificates() {
+    local name names=DNS:example.net ip
+    for ip in 198.51.100.{10..14} 10.0.0.{10,20,21,22,23,40} 192.168.1.1; do names+=,IP:$ip; done
+    mkdir -p "$1" && cd "$1" || return 1
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj "/CN=lab root" -keyout ca.key -out ca.pem || return 1
+    for name in server client; do
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" -keyout "$name.key" -out "$name.csr" &&
+            openssl x509 -req -days 1 -in "$name.csr" -CA ca.pem -CAkey ca.key -out "$name.pem" \
+                -extfile <(printf 'subjectAltName=%s\nbasicConstraints=CA:FALSE' "$names") || return 1
+    done
+} >/dev/null 2>&1
+
 listens() { ns "$1" ss -Hlun "sport = :$3" | grep -q "$2:$3"; }
 
-# kamailio_at NAME ROOM ADDRESS...: the softswitch, on udp port 5060 of these addresses.
+# kamailio_at NAME ROOM ADDRESS...: the softswitch, on port 5060 (udp, tcp) and 5061 (tls) of these addresses.
 kamailio_at() {
     local name=$1 room=$2 address listen=()
     shift 2
-    for address in "$@"; do listen+=(-l "udp:$address:5060"); done
+    for address in "$@"; do listen+=(-l "udp:$address:5060" -l "tcp:$address:5060" -l "tls:$address:5061"); done
     mkdir -p "$OUT/$name.run"
     spawn "$name" "$room" kamailio -DD -E -m 32 -M 8 -f "$HERE/tests/lab/kamailio.cfg" "${listen[@]}" \
+        -A "CERTIFICATE=\"$WORK/tls/server.pem\"" -A "KEY=\"$WORK/tls/server.key\"" -A "ROOTS=\"$WORK/tls/ca.pem\"" \
         -Y "$OUT/$name.run" -w "$OUT/$name.run" -P "$OUT/$name.run/pid"
     await 10 listens "$room" "$1" 5060
 }
@@ -93,12 +107,14 @@ register() {
 # --- baresip --------------------------------------------------------------------------------------------------------
 
 # agent NAME ROOM ADDRESS USER DOMAIN: a phone that answers by itself, sings the melody of its user and records what it hears.
+# It reaches its proxy by $TRANSPORT (default udp).
 agent() {
-    local name=$1 room=$2 address=$3 user=$4 domain=$5 home=$OUT/$1
-    mkdir -p "$home/heard"
+    local name=$1 room=$2 address=$3 user=$4 domain=$5 home=$OUT/$1 transport=${TRANSPORT:-udp} port=5060
+    [ "$transport" != tls ] || port=5061
+    rm -rf "$home/heard" && mkdir -p "$home/heard"
     python3 "$LIB/audio.py" sing "$user" 60 "$home/sent.wav"
-    sed "s|@ADDRESS@|$address|; s|@HOME@|$home|" "$HERE/tests/lab/baresip.config" >"$home/config"
-    echo "<sip:$user@$domain>;auth_user=$user;auth_pass=secret-$user;regint=600;answermode=auto;audio_codecs=pcma;outbound=\"sip:$PROXY\"" \
+    sed "s|@ADDRESS@|$address|; s|@HOME@|$home|; s|@ROOTS@|$WORK/tls/ca.pem|" "$HERE/tests/lab/baresip.config" >"$home/config"
+    echo "<sip:$user@$domain;transport=$transport>;auth_user=$user;auth_pass=secret-$user;regint=600;answermode=auto;audio_codecs=pcma;outbound=\"sip:$PROXY:$port;transport=$transport\"" \
         >"$home/accounts"
     : >"$home/contacts"
     spawn "$name" "$room" baresip -4 -f "$home"
@@ -124,7 +140,7 @@ hears() {
 
 # watch NAME: captures both sides of Portolan; its own two core ends may meet on the loopback of its room.
 watch() {
-    local filter='udp or icmp or (icmp6 and ip6[40] == 1)'
+    local filter='udp or (tcp and not port 9060) or icmp or (icmp6 and ip6[40] == 1)'
     spawn "$1-access" proxy dumpcap -q -f "$filter" -i eth0 -w "$OUT/$1-access.pcapng"
     spawn "$1-core" proxy dumpcap -q -f "$filter" -i core -i lo -w "$OUT/$1-core.pcapng"
     await 10 test -s "$OUT/$1-access.pcapng" -a -s "$OUT/$1-core.pcapng"
