@@ -171,6 +171,8 @@ fn a_re_invite_that_fails_after_an_answer_in_183_rolls_back_too() {
         let again = call.caller_asks(&shown, "INVITE", 2, Some(&sdp(PHONE, "")));
         call.core_answers(&again, "183 Session Progress", Some(&answer));
         assert_eq!(call.speaks(), Verdict::Drop(verdict));
+        let info = call.caller_asks(&shown, "INFO", 3, None);
+        call.core_answers(&info, "200 OK", None);
         call.core_answers(&again, "488 Not Acceptable Here", None);
         call.reaches(ONE);
         assert_eq!(totals(&mut call.world), (1, 4));

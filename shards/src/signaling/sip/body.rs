@@ -101,7 +101,8 @@ impl Sip {
             body = Some(describe(cx, message, dialog, side, role)?.0);
             dialog.said = said.or(dialog.said);
         }
-        if message.status().is_some_and(|status| status >= 200) {
+        let settles = message.method() == b"INVITE" || body.is_some();
+        if settles && message.status().is_some_and(|status| status >= 200) {
             self.commit(cx, key);
         }
         Ok(body)
