@@ -71,3 +71,82 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Verdict;
+    use crate::media::{Description, Gate, StreamId};
+    use crate::realm::PortRange;
+    use crate::stats::Stats;
+    use crate::types::{Instant, RealmId};
+    use std::net::SocketAddr;
+
+    const FORKS: u16 = 3;
+
+    fn port(realm: u16, port: u16) -> MediaPort {
+        MediaPort { realm: RealmId(realm), port }
+    }
+
+    fn pair(realm: u16, n: u16) -> EndPorts {
+        EndPorts { rtp: port(realm, 20_000 + 2 * n), rtcp: port(realm, 20_001 + 2 * n) }
+    }
+
+    fn peer(n: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n as u8], 8_000))
+    }
+
+    /// Forks that share the first pair at end B.
+    fn relay() -> (Relay, Vec<StreamId>) {
+        let mut relay = Relay::new();
+        for realm in [0, 1] {
+            relay.slice(RealmId(realm), PortRange { first: 20_000, last: 20_099 });
+        }
+        let open = |n: u16| {
+            let id = relay.open(Instant::ZERO, pair(0, n), pair(1, 0));
+            for (end, rtp) in [(End::A, SocketAddr::from(([198, 51, 100, 2], 4_000))), (End::B, peer(n))] {
+                let d = Description { rtp: Some(rtp), payload_types: [1, 0], ..Description::default() };
+                let d = Description { trusted: end == End::B, ..d };
+                relay.describe(Instant::ZERO, id, end, &[], false, d);
+            }
+            relay.gate(id, Gate::OPEN);
+            id
+        };
+        let ids = (0..FORKS).map(open).collect();
+        (relay, ids)
+    }
+
+    /// Where a packet of this fork's peer leaves, if it is forwarded.
+    fn way(relay: &mut Relay, n: u16) -> Option<MediaPort> {
+        let mut packet = [0; 172];
+        packet[0] = 0x80;
+        match relay.handle(Instant::ZERO, port(1, 20_000), peer(n), &packet, &mut Stats::default()) {
+            Verdict::Forward { out, .. } => Some(out),
+            Verdict::Drop(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_packet_goes_to_the_fork_that_announced_its_source() {
+        let (mut relay, _) = relay();
+        for n in 0..FORKS {
+            assert_eq!(way(&mut relay, n), Some(pair(0, n).rtp));
+        }
+        assert_eq!(way(&mut relay, 9), None);
+    }
+
+    #[test]
+    fn forks_leave_in_any_order_and_the_others_stay() {
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0], [0, 2, 1], [2, 0, 1]] {
+            let (mut relay, ids) = relay();
+            for (gone, closed) in order.into_iter().enumerate() {
+                relay.close(ids[closed]);
+                for (place, &n) in order.iter().enumerate() {
+                    let expected = (place > gone).then(|| pair(0, n as u16).rtp);
+                    assert_eq!(way(&mut relay, n as u16), expected, "{order:?} after {closed}");
+                }
+            }
+            assert!(relay.is_empty() && relay.slots.find(port(1, 20_000)).is_none());
+        }
+    }
+}
