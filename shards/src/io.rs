@@ -186,6 +186,8 @@ drop_reasons! {
     Untrusted => "untrusted",
     /// A keepalive or a ping of zeros: consumed, nothing to forward.
     Ping => "ping",
+    /// A STUN request from a source that no registration has proved, shorter than its answer would be.
+    UnprovenPing => "unproven_ping",
     /// A response or ACK that belongs to nothing we know.
     Unmatched => "unmatched",
     /// A datagram larger than the receive buffer.

@@ -9,6 +9,8 @@ mod rtp;
 mod sdp;
 #[path = "../../fuzz/bodies/sip.rs"]
 mod sip;
+#[path = "../../fuzz/bodies/stun.rs"]
+mod stun;
 #[path = "../../fuzz/bodies/xml.rs"]
 mod xml;
 
@@ -105,6 +107,11 @@ fn xml_corpus_and_its_mutations() {
     replay("xml", xml::run);
 }
 
+#[test]
+fn stun_corpus_and_its_mutations() {
+    replay("stun", stun::run);
+}
+
 /// A corpus that is refused at its first line tests nothing.
 #[test]
 fn the_corpus_reaches_the_depths() {
@@ -170,6 +177,7 @@ proptest! {
         frame::run(&bytes);
         sdp::run(&bytes);
         rtp::run(&bytes);
+        stun::run(&bytes);
         xml::run(&bytes);
     }
 

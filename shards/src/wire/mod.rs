@@ -7,6 +7,7 @@ pub mod rtp;
 pub mod sdp;
 pub mod sip;
 pub mod splice;
+pub mod stun;
 pub(crate) mod text;
 pub mod xml;
 

@@ -45,6 +45,8 @@ pub(super) struct Bindings {
     table: Table<Binding>,
     by_aor: HashMap<Aor, SmallVec<[Key; 1]>, Keyed>,
     by_user: HashMap<Bytes, SmallVec<[Key; 1]>, Keyed>,
+    /// By the way there, whatever the realm is numbered.
+    by_flow: HashMap<Flow, SmallVec<[Key; 1]>, Keyed>,
 }
 
 impl Bindings {
@@ -55,6 +57,7 @@ impl Bindings {
             table: Table::starting_at(rng.u64() as u32),
             by_aor: HashMap::with_hasher(Keyed::new(rng)),
             by_user: HashMap::with_hasher(Keyed::new(rng)),
+            by_flow: HashMap::with_hasher(Keyed::new(rng)),
         }
     }
 
@@ -71,8 +74,9 @@ impl Bindings {
     }
 
     pub(super) fn insert(&mut self, binding: Binding) -> Key {
-        let aor = binding.aor.clone();
+        let (aor, flow) = (binding.aor.clone(), path(&binding.flow));
         let key = self.table.insert(binding);
+        self.by_flow.entry(flow).or_default().push(key);
         self.by_user.entry(aor.user.clone()).or_default().push(key);
         self.by_aor.entry(aor).or_default().push(key);
         key
@@ -82,7 +86,24 @@ impl Bindings {
         let binding = self.table.remove(key)?;
         forget(&mut self.by_user, &binding.aor.user, key);
         forget(&mut self.by_aor, &binding.aor, key);
+        forget(&mut self.by_flow, &path(&binding.flow), key);
         Some(binding)
+    }
+
+    /// The terminal is reached by this flow now; gives the flow so far.
+    pub(super) fn move_to(&mut self, key: Key, flow: Flow) -> Option<Flow> {
+        let old = std::mem::replace(&mut self.table.get_mut(key)?.flow, flow);
+        if !old.same_path(&flow) {
+            forget(&mut self.by_flow, &path(&old), key);
+            self.by_flow.entry(path(&flow)).or_default().push(key);
+        }
+        Some(old)
+    }
+
+    /// Does a terminal whose registration is in force send by this flow?
+    pub(super) fn proves(&self, flow: &Flow) -> bool {
+        let keys = self.by_flow.get(&path(flow)).map(SmallVec::as_slice).unwrap_or_default();
+        keys.iter().any(|key| self.get(*key).is_some_and(|binding| binding.expires.is_some()))
     }
 
     /// All contacts of an address of record.
@@ -105,8 +126,8 @@ impl Bindings {
     }
 
     /// The bindings whose terminal is reached by this flow.
-    pub(super) fn on(&self, flow: &Flow) -> Vec<Key> {
-        self.table.iter().filter(|(_, binding)| binding.flow.same_path(flow)).map(|(key, _)| key).collect()
+    pub(super) fn on(&self, flow: &Flow) -> SmallVec<[Key; 1]> {
+        self.by_flow.get(&path(flow)).cloned().unwrap_or_default()
     }
 
     /// Is any binding registered at this softswitch?
@@ -131,6 +152,10 @@ impl Bindings {
         let gone = self.table.iter().filter(|(_, binding)| mapping.realm(binding.realm.id).is_none());
         gone.map(|(key, _)| key).collect()
     }
+}
+
+fn path(flow: &Flow) -> Flow {
+    Flow { realm: RealmId(0), ..*flow }
 }
 
 fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 1]>, Keyed>, name: &K, key: Key) {

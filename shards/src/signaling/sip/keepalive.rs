@@ -9,6 +9,8 @@ use crate::realm::KeepaliveMethod;
 use crate::signaling::Cx;
 use crate::signaling::sip::binding::Binding;
 use crate::table::Key;
+use crate::types::{Side, Transport};
+use crate::wire::stun;
 use std::time::Duration;
 
 /// Answer a double CRLF by a single one (RFC 5626 section 4.4.1); pings of zeros are swallowed.
@@ -24,6 +26,28 @@ pub(super) fn answer_ping(cx: &mut Cx<'_>, input: &Input<'_>) -> Result<(), Faul
 }
 
 impl Sip {
+    /// Answer a STUN Binding request of a terminal over UDP (RFC 5626 section 4.4.2). The answer is longer than the
+    /// shortest request: only a source that a registration has proved may have more octets than it sent.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] when it is not a request that we may answer.
+    pub(super) fn answer_stun(&self, cx: &mut Cx<'_>, input: &Input<'_>) -> Result<(), Fault> {
+        let access = cx.realm(&input.flow).is_some_and(|realm| realm.side == Side::Access);
+        let allowed = access && input.flow.transport == Transport::Udp;
+        let Some(request) = stun::Request::parse(input.bytes).filter(|_| allowed) else {
+            cx.dropped(DropReason::Malformed);
+            return Err(Fault::Malformed("STUN"));
+        };
+        let answer = stun::respond(&request, input.flow.remote);
+        if answer.len() > input.bytes.len() && !self.bindings.proves(&input.flow) {
+            cx.dropped(DropReason::UnprovenPing);
+            return Ok(());
+        }
+        cx.dropped(DropReason::Ping);
+        cx.send(input.flow, answer);
+        Ok(())
+    }
+
     /// Begin to keep a new binding alive: the first time at random within the interval, so that the terminals of a
     /// shard are spread over time.
     pub(super) fn start_keepalive(&mut self, cx: &mut Cx<'_>, key: Key) {

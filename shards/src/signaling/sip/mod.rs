@@ -31,6 +31,7 @@ use crate::table::Key;
 use crate::timer::Timers;
 use crate::types::{Flow, Instant, Proto, RealmId, ShardId, Side, Transport};
 use crate::wire::sip::{Message, Name, UNSUPPORTED_VERSION, is_ping, parse_for_reply};
+use crate::wire::stun;
 use binding::Bindings;
 use dialog::{Dialogs, State};
 use reply::Reply;
@@ -100,6 +101,9 @@ impl Adapter for Sip {
     ) -> Result<(), Fault> {
         if is_ping(input.bytes) {
             return keepalive::answer_ping(cx, &input);
+        }
+        if stun::is_stun(input.bytes) {
+            return self.answer_stun(cx, &input);
         }
         let message = Message::parse(input.bytes).inspect_err(|fault| malformed(cx, &input, *fault))?;
         if let Some(status) = message.status() {

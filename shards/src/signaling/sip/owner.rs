@@ -12,13 +12,14 @@ use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::types::{ShardId, Side};
 use crate::wire::sip::{Message, Name, Uri, is_ping};
+use crate::wire::stun;
 
 /// The owner of a message; this shard where nobody else is named.
 ///
 /// # Errors
 /// [`Fault::Malformed`] when the message cannot be parsed.
 pub(super) fn owner(cx: &Cx<'_>, input: &Input<'_>) -> Result<ShardId, Fault> {
-    if is_ping(input.bytes) {
+    if is_ping(input.bytes) || stun::is_stun(input.bytes) {
         return Ok(cx.shard);
     }
     let message = Message::parse(input.bytes)?;

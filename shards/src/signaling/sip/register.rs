@@ -214,10 +214,10 @@ impl Sip {
 
     /// Put a binding in force on the flow that its REGISTER came by.
     fn bind(&mut self, cx: &mut Cx<'_>, key: Key, flow: Flow, expires: u64) {
+        let Some(old) = self.bindings.move_to(key, flow) else { return };
         let Some(binding) = self.bindings.get_mut(key) else { return };
         let until = cx.now + Duration::from_secs(expires.min(u64::from(u32::MAX))) + GRACE;
         let fresh = binding.expires.replace(until).is_none();
-        let old = std::mem::replace(&mut binding.flow, flow);
         binding.missed = 0;
         self.timers.schedule(until, Wake::Binding(key));
         if fresh {
