@@ -198,6 +198,8 @@ drop_reasons! {
     SendFailed => "send_failed",
     /// A table is full.
     Limit => "limit",
+    /// A connection on which a message, a handshake or a dialling took too long.
+    Stall => "stall",
     /// A label that does not open: forged, foreign, or sealed under an older key.
     BadLabel => "bad_label",
 }

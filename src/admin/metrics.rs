@@ -1,9 +1,10 @@
 //! The shards' counters in Prometheus's words: base units, few labels, never a Call-ID or an address.
 
 use crate::control::{Control, Phase};
-use crate::runtime::ShardSnapshot;
+use crate::runtime::{ShardSnapshot, StreamEnd, StreamFigures};
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
+use portolan_shards::types::Transport;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -153,9 +154,51 @@ fn threads(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) 
         let labels = [("shard", snapshot.shard.0)];
         metric.encode_family(&labels)?.encode_gauge(&snapshot.busy)?;
     }
+    streams(encoder, figures)?;
     let help = "Listeners of a reload that could not be opened";
     let failures = figures.iter().map(|snapshot| (snapshot.shard.0, snapshot.listen_failures));
     per_shard(encoder, "portolan_listen_failures", help, MetricType::Counter, failures)
+}
+
+/// The connections of stream transports.
+fn streams(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) -> fmt::Result {
+    let mut metric =
+        encoder.encode_descriptor("portolan_streams", "Connections open now", None, MetricType::Gauge)?;
+    for snapshot in figures {
+        let shard = snapshot.shard.0.to_string();
+        for (transport, open) in Transport::ALL.into_iter().zip(snapshot.streams.open).skip(1) {
+            let labels = [("shard", shard.as_str()), ("transport", transport.token())];
+            metric.encode_family(&labels)?.encode_gauge(&(open as i64))?;
+        }
+    }
+    let opened = |streams: &StreamFigures| {
+        let StreamFigures { accepted, dialled, refused, .. } = *streams;
+        vec![("accepted", accepted), ("dialled", dialled), ("refused", refused)]
+    };
+    let help = "Connections by how they began, and those that were refused";
+    counts(encoder, figures, ("portolan_streams_opened", help, "kind"), opened)?;
+    let closed = |streams: &StreamFigures| {
+        StreamEnd::ALL.iter().map(|end| end.label()).zip(streams.closed).collect::<Vec<_>>()
+    };
+    counts(encoder, figures, ("portolan_streams_closed", "Connections by how they ended", "end"), closed)
+}
+
+fn counts(
+    encoder: &mut DescriptorEncoder<'_>,
+    figures: &[Arc<ShardSnapshot>],
+    (name, help, label): (&str, &str, &str),
+    read: impl Fn(&StreamFigures) -> Vec<(&'static str, u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for snapshot in figures {
+        let shard = snapshot.shard.0.to_string();
+        for (value, count) in read(&snapshot.streams) {
+            let labels = [("shard", shard.as_str()), (label, value)];
+            let mut one = metric.encode_family(&labels)?;
+            one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
+        }
+    }
+    Ok(())
 }
 
 fn process(encoder: &mut DescriptorEncoder<'_>, control: &Control) -> fmt::Result {

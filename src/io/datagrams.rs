@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// An open socket of one [`Datagrams`]. It never names another socket: a number that is used again has a new
 /// generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     index: u32,
     generation: u32,

@@ -10,3 +10,4 @@ pub mod limits;
 pub mod parking;
 pub mod ring;
 pub mod socket;
+pub mod streams;

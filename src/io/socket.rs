@@ -1,9 +1,10 @@
-//! Binding UDP sockets.
+//! Binding UDP sockets, and TCP sockets that listen or dial.
 
 use super::datagrams::Kind;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Receive buffer of a signaling socket in octets: a registration storm after an outage must fit while a shard is
 /// busy. The kernel may grant less (net.core.rmem_max).
@@ -24,6 +25,50 @@ pub fn bind(address: SocketAddr, kind: Kind) -> io::Result<Socket> {
         grow_receive_buffer(&socket);
     }
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Connections that wait to be accepted: those of a storm after an outage. The kernel may grant less
+/// (net.core.somaxconn).
+const BACKLOG: i32 = 4096;
+/// Probes of a silent connection: the first after a minute, then every 15 seconds, and four in all.
+const PROBES: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+
+/// Binds a TCP socket and listens. A shared address is bound by every shard. What is accepted inherits the options
+/// (no delay, keepalive). An IPv6 socket carries IPv6 only.
+///
+/// # Errors
+/// Those of `socket(2)`, `setsockopt(2)`, `bind(2)` and `listen(2)`.
+pub fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = stream(address)?;
+    // Connections of an earlier process may still linger at the address.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// A TCP socket that will dial `to` from any port of `from`.
+///
+/// # Errors
+/// Those of `socket(2)`, `setsockopt(2)` and `bind(2)`.
+pub fn dialler(from: IpAddr, to: SocketAddr) -> io::Result<Socket> {
+    let socket = stream(to)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    Ok(socket)
+}
+
+fn stream(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&PROBES)?;
     Ok(socket)
 }
 

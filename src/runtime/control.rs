@@ -1,5 +1,6 @@
 //! How the rest of the process speaks to a shard, and what the shard shows of itself.
 
+use super::lines::StreamFigures;
 use crate::io::bell::Bell;
 use arc_swap::ArcSwap;
 use portolan_shards::realm::Mapping;
@@ -21,6 +22,8 @@ pub struct ShardSnapshot {
     pub shard: ShardId,
     /// Its counters and gauges.
     pub stats: Stats,
+    /// Its connections.
+    pub streams: StreamFigures,
     /// CPU time of its thread so far, user and kernel.
     pub cpu: Duration,
     /// How long it has run.

@@ -11,10 +11,10 @@ use crate::io::clock::{Clock, thread_cpu_time};
 use crate::io::datagrams::Datagrams;
 use crate::io::parking::Parking;
 use crate::io::ring::{Ring, Sizes};
+use crate::io::streams::Streams;
 use anyhow::{Context, bail};
 use portolan_shards::realm::Mapping;
-use portolan_shards::stats::Stats;
-use portolan_shards::types::{Instant, ShardId};
+use portolan_shards::types::Instant;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl<B: Brain> Drive<B> {
         let mut station = Station::new(post.shard, mapping, seed, clock, mesh);
         station.drain_outputs(&mut ring);
         if let Some((listener, error)) = station.take_failures().into_iter().next() {
-            bail!("cannot listen on udp {}: {error}", listener.address);
+            bail!("cannot listen on {} {}: {error}", listener.transport.param(), listener.address);
         }
         let report = Report::new(station.tick());
         let watch = Watch(post.clone());
@@ -100,6 +100,7 @@ impl<B: Brain> Drive<B> {
         self.ring.wait(patience).context("the datagram ring has failed")?;
         let now = self.station.tick();
         let events = self.ring.deliver(&mut self.station);
+        let events = events + self.ring.deliver_streams(&mut self.station);
         let mail = self.read_mail();
         self.station.expire(&mut self.ring);
         if self.report.is_due(now) {
@@ -154,13 +155,15 @@ impl<B: Brain> Drive<B> {
 
     /// Time until the brain has something to do by itself.
     fn until_deadline(&mut self) -> Option<Duration> {
-        let due = self.station.brain().poll_timeout()?;
+        let due = self.station.next_deadline()?;
         Some(due.since(self.station.tick()))
     }
 
     fn snapshot(&mut self) -> ShardSnapshot {
         let now = self.station.tick();
-        self.report.snapshot(now, self.post.shard, self.station.brain().stats())
+        let streams = self.station.stream_figures();
+        let (shard, stats) = (self.post.shard, self.station.brain().stats());
+        ShardSnapshot { shard, stats, streams, ..self.report.snapshot(now) }
     }
 
     fn publish(&mut self) {
@@ -195,7 +198,7 @@ impl Report {
         now.since(self.mark.0) >= REPORT_INTERVAL
     }
 
-    fn snapshot(&mut self, now: Instant, shard: ShardId, stats: Stats) -> ShardSnapshot {
+    fn snapshot(&mut self, now: Instant) -> ShardSnapshot {
         let cpu = thread_cpu_time();
         if self.is_due(now) {
             let (wall, used) = (now.since(self.mark.0), cpu.saturating_sub(self.mark.1));
@@ -203,6 +206,6 @@ impl Report {
             self.mark = (now, cpu);
         }
         let (uptime, busy, listen_failures) = (now.since(self.start), self.busy, self.listen_failures);
-        ShardSnapshot { shard, stats, cpu, uptime, busy, listen_failures }
+        ShardSnapshot { cpu, uptime, busy, listen_failures, ..ShardSnapshot::default() }
     }
 }

@@ -1,8 +1,10 @@
 //! One executor per shard, pinned to its core, and the handle by which the rest of the process reaches them.
 
 mod brain;
+mod connections;
 mod control;
 mod drive;
+mod lines;
 mod sockets;
 mod station;
 
@@ -19,6 +21,7 @@ use control::{Command, Post};
 pub use control::{ControlError, ShardSnapshot};
 use drive::{Drive, Seat};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+pub use lines::{StreamEnd, StreamFigures};
 use portolan_shards::realm::{Mapping, Realm};
 use portolan_shards::types::ShardId;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -37,6 +40,8 @@ const PREEMPT: Duration = Duration::from_secs(86_400);
 const WARM_UP: Duration = Duration::from_millis(1);
 /// Sockets that a ring has room for at least: a reload may bring realms.
 const MIN_SOCKETS: u32 = 65_536;
+/// Listeners of connections that a ring has room for at least, beside the connections.
+const MIN_LISTENERS: usize = 1024;
 
 type Handle = ExecutorJoinHandle<anyhow::Result<()>>;
 
@@ -226,7 +231,9 @@ fn sizes(mapping: &Mapping) -> Sizes {
     let wanted: usize = mapping.realms.iter().map(sockets).sum();
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(MIN_SOCKETS);
     let allowed = u32::try_from(open_files()).unwrap_or(u32::MAX);
-    Sizes { sockets: wanted.min(allowed), ..Sizes::default() }
+    let listeners = mapping.realms.iter().map(|realm| realm.sip.len() + 2).sum::<usize>().max(MIN_LISTENERS);
+    let streams = u32::try_from(mapping.limits.streams + listeners).unwrap_or(u32::MAX);
+    Sizes { sockets: wanted.min(allowed), streams, ..Sizes::default() }
 }
 
 /// A shard's own seed: no two shards may draw the same numbers.

@@ -1,14 +1,16 @@
 //! A brain at work: what arrives goes in, what it wants is done.
 
 use super::brain::Brain;
+use super::lines::{Lines, StreamFigures};
 use super::sockets::{Place, Sockets};
 use crate::dispatch::Mesh;
 use crate::io::clock::Clock;
-use crate::io::datagrams::{Arrival, Datagrams, Forward, Loss, Sink};
+use crate::io::datagrams::{Arrival, Forward, Loss, Sink};
+use crate::io::streams::Network;
 use bytes::Bytes;
 use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
 use portolan_shards::realm::Mapping;
-use portolan_shards::types::{Flow, Instant, MediaPort, Proto, ShardId};
+use portolan_shards::types::{Flow, Instant, MediaPort, Proto, ShardId, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ pub(super) struct Station<B> {
     id: ShardId,
     brain: B,
     sockets: Sockets,
+    pub(super) lines: Lines,
     mesh: Mesh,
     clock: Clock,
     /// The time of this round: reading the clock once a round is precise enough.
@@ -34,11 +37,27 @@ impl<B: Brain> Station<B> {
         sockets.learn(&mapping);
         let now = clock.now();
         let brain = B::new(id, mapping, seed, now);
-        Self { id, brain, sockets, mesh, clock, now, failures: Vec::new() }
+        let (lines, failures) = (Lines::default(), Vec::new());
+        Self { id, brain, sockets, lines, mesh, clock, now, failures }
     }
 
     pub(super) const fn brain(&mut self) -> &mut B {
         &mut self.brain
+    }
+
+    pub(super) const fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// What became of its connections.
+    pub(super) const fn stream_figures(&self) -> StreamFigures {
+        self.lines.figures
+    }
+
+    /// When it has something to do by itself.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let (brain, stall) = (self.brain.poll_timeout(), self.next_stall());
+        brain.into_iter().chain(stall).min()
     }
 
     /// When the clock was last read.
@@ -58,15 +77,16 @@ impl<B: Brain> Station<B> {
     }
 
     /// Does what is due.
-    pub(super) fn expire(&mut self, ring: &mut impl Datagrams) {
+    pub(super) fn expire(&mut self, ring: &mut impl Network) {
         if self.brain.poll_timeout().is_some_and(|due| due <= self.now) {
             self.brain.handle_timeout(self.now);
             self.drain_outputs(ring);
         }
+        self.expire_lines(ring);
     }
 
     /// Takes crossings out of the mesh; false when some may be left.
-    pub(super) fn receive_crossings(&mut self, ring: &mut impl Datagrams) -> bool {
+    pub(super) fn receive_crossings(&mut self, ring: &mut impl Network) -> bool {
         for _ in 0..CROSSINGS_PER_ROUND {
             let Some(crossing) = self.mesh.receive() else { return true };
             self.brain.handle_crossing(self.now, crossing);
@@ -75,45 +95,46 @@ impl<B: Brain> Station<B> {
         false
     }
 
-    pub(super) fn reload(&mut self, ring: &mut impl Datagrams, mapping: Arc<Mapping>) {
+    pub(super) fn reload(&mut self, ring: &mut impl Network, mapping: Arc<Mapping>) {
         self.sockets.learn(&mapping);
         self.brain.reload(self.now, mapping);
         self.drain_outputs(ring);
     }
 
-    pub(super) fn drain(&mut self, ring: &mut impl Datagrams) {
+    pub(super) fn drain(&mut self, ring: &mut impl Network) {
         self.brain.drain();
         self.drain_outputs(ring);
     }
 
     /// Does all that the brain wants, in order, to the end.
-    pub(super) fn drain_outputs(&mut self, ring: &mut impl Datagrams) {
+    pub(super) fn drain_outputs(&mut self, ring: &mut impl Network) {
         while let Some(output) = self.brain.poll_output() {
             self.perform(ring, output);
         }
     }
 
-    fn perform(&mut self, ring: &mut impl Datagrams, output: Output) {
+    fn perform(&mut self, ring: &mut impl Network, output: Output) {
         match output {
+            Output::Transmit { flow, bytes } if flow.stream.is_some() => self.write(ring, &flow, &bytes),
             Output::Transmit { flow, bytes } => self.transmit(ring, flow, bytes),
-            Output::Connect { flow, .. } => self.brain.closed(self.now, flow),
-            Output::Disconnect(_) => {}
+            Output::Connect { flow, name } => self.dial(ring, flow, name),
+            Output::Disconnect(flow) => self.disconnect(ring, &flow),
             Output::OpenPort(port) => self.open_port(ring, port),
             Output::ClosePort(port) => self.sockets.close_media(ring, port),
             Output::Listen(listener) => self.listen(ring, listener),
-            Output::Unlisten(listener) => self.sockets.unlisten(ring, listener),
+            Output::Unlisten(listener) => self.unlisten(ring, listener),
             Output::Cross { to, crossing } => self.cross(to, crossing),
         }
     }
 
-    fn transmit(&mut self, ring: &mut impl Datagrams, flow: Flow, bytes: Bytes) {
+    fn transmit(&mut self, ring: &mut impl Network, flow: Flow, bytes: Bytes) {
         let sent = self.sockets.signaling(flow.local).map(|slot| ring.send(slot, flow.remote, bytes));
         if !matches!(sent, Some(Ok(()))) {
             self.brain.dropped(DropReason::SendFailed);
         }
     }
 
-    fn open_port(&mut self, ring: &mut impl Datagrams, port: MediaPort) {
+    fn open_port(&mut self, ring: &mut impl Network, port: MediaPort) {
         let opened = self.sockets.open_media(ring, port);
         if let Err(error) = &opened {
             tracing::warn!(shard = self.id.0, realm = port.realm.0, port = port.port, %error, "cannot open a media port");
@@ -121,10 +142,22 @@ impl<B: Brain> Station<B> {
         self.brain.port_opened(port, opened.is_ok());
     }
 
-    fn listen(&mut self, ring: &mut impl Datagrams, listener: Listener) {
-        if let Err(error) = self.sockets.listen(ring, listener) {
-            tracing::error!(shard = self.id.0, address = %listener.address, %error, "cannot listen");
+    fn listen(&mut self, ring: &mut impl Network, listener: Listener) {
+        let opened = match listener.transport {
+            Transport::Udp => self.sockets.listen(ring, listener),
+            _ => self.listen_stream(ring, listener),
+        };
+        if let Err(error) = opened {
+            let transport = listener.transport.param();
+            tracing::error!(shard = self.id.0, transport, address = %listener.address, %error, "cannot listen");
             self.failures.push((listener, error));
+        }
+    }
+
+    fn unlisten(&mut self, ring: &mut impl Network, listener: Listener) {
+        match listener.transport {
+            Transport::Udp => self.sockets.unlisten(ring, listener),
+            _ => self.unlisten_stream(ring, &listener),
         }
     }
 
@@ -147,20 +180,20 @@ impl<B: Brain> Station<B> {
         }
     }
 
-    fn message(&mut self, ring: &mut impl Datagrams, listener: Listener, from: SocketAddr, bytes: &[u8]) {
-        let Listener { realm, transport, address: local, .. } = listener;
-        let flow = Flow { realm, transport, local, remote: from, stream: None };
+    /// Hands one signaling message to the brain and does what follows from it.
+    pub(super) fn message(&mut self, ring: &mut impl Network, flow: Flow, bytes: &[u8]) {
         self.brain.handle_message(self.now, Proto::Sip, Input { flow, bytes });
         self.drain_outputs(ring);
     }
 }
 
-impl<B: Brain, D: Datagrams> Sink<D> for Station<B> {
+impl<B: Brain, D: Network> Sink<D> for Station<B> {
     fn arrived(&mut self, ring: &mut D, arrival: Arrival<'_>) -> Option<Forward> {
         match self.sockets.place(arrival.slot)? {
             Place::Media(port) => self.media(port, arrival.from, arrival.payload),
-            Place::Signaling(listener) => {
-                self.message(ring, listener, arrival.from, arrival.payload);
+            Place::Signaling(Listener { realm, transport, address: local, .. }) => {
+                let flow = Flow { realm, transport, local, remote: arrival.from, stream: None };
+                self.message(ring, flow, arrival.payload);
                 None
             }
         }

@@ -7,16 +7,21 @@ use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict
 use portolan_shards::limits::{Limits, MESH_DEPTH};
 use portolan_shards::realm::{Keepalive, KeepaliveMethod, Mapping, PortRange, Realm};
 use portolan_shards::stats::Stats;
-use portolan_shards::types::{Flow, Instant, MediaPort, Proto, RealmId, ShardId, Side, Transport};
-use std::collections::VecDeque;
+use portolan_shards::types::{Flow, Instant, MediaPort, Proto, RealmId, ShardId, Side, StreamId, Transport};
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Media ports that every shard opens.
 pub const OPEN_PORTS: u16 = 8;
+/// Octets that `last` says before it hangs up.
+pub const LAST: usize = 240_000;
+/// Connections that a shard takes in its life.
+pub const MOST_STREAMS: u32 = 2_500;
 
-/// Does what the first word of a message says: `echo`, `who`, `cross N`, `flood N`, `later MS`, `bad`, `panic`.
+/// Does what the first word of a message says: `echo`, `who`, `cross N`, `flood N`, `later MS`, `bad`, `panic`; about
+/// connections: `watch` (be told of them), `dial TRANSPORT ADDRESS NAME`, `last` (many octets, then the end).
 /// Media goes back to its sender from the next port.
 pub struct Echo {
     id: ShardId,
@@ -24,26 +29,55 @@ pub struct Echo {
     later: Option<(Instant, Flow)>,
     listeners: Vec<Listener>,
     stats: Stats,
+    /// Who is told of connections that end and of what comes by those that were dialled.
+    watcher: Option<Flow>,
+    serial: u32,
+    dialled: HashSet<StreamId>,
 }
 
 impl Echo {
     fn listeners(id: ShardId, mapping: &Mapping) -> Vec<Listener> {
         let mut listeners = Vec::new();
         for realm in &mapping.realms {
-            let listener = |port, shared| Listener {
+            let listener = |transport, port, shared| Listener {
                 realm: realm.id,
-                transport: Transport::Udp,
+                transport,
                 address: SocketAddr::new(realm.address, port),
                 shared,
             };
-            listeners.extend(realm.sip.iter().map(|&(_, port)| listener(port, true)));
-            listeners.extend(realm.home(id, Transport::Udp).map(|home| listener(home.port(), false)));
+            listeners.extend(realm.sip.iter().map(|&(transport, port)| listener(transport, port, true)));
+            let home = realm.home(id, Transport::Udp).map(|home| home.port());
+            listeners.extend(home.map(|port| listener(Transport::Tcp, port, false)));
+            listeners.extend(home.map(|port| listener(Transport::Udp, port, false)));
         }
         listeners
     }
 
     fn say(&mut self, flow: Flow, text: impl Into<Bytes>) {
         self.outputs.push_back(Output::Transmit { flow, bytes: text.into() });
+    }
+
+    fn begin(&mut self, flow: Flow) -> Flow {
+        self.serial += 1;
+        Flow { stream: Some(StreamId { shard: self.id, serial: self.serial }), ..flow }
+    }
+
+    /// Dials, and says hello before the connection is there.
+    fn dial(&mut self, from: Flow, text: &str) {
+        let words: Vec<&str> = text.split(' ').collect();
+        let transport = Transport::named(words[1].as_bytes()).unwrap();
+        let flow = Flow { transport, remote: words[2].parse().unwrap(), ..from };
+        let flow = self.begin(flow);
+        self.dialled.extend(flow.stream);
+        let name = words.get(3).map(|name| (*name).into());
+        self.outputs.push_back(Output::Connect { flow, name });
+        self.say(flow, "hello\r\n\r\n");
+    }
+
+    fn tell(&mut self, text: impl Into<Bytes>) {
+        if let Some(watcher) = self.watcher {
+            self.say(watcher, text);
+        }
     }
 
     fn cross(&mut self, to: u16, flow: Flow, bytes: &[u8]) {
@@ -62,12 +96,24 @@ impl Brain for Echo {
             let ports = (first..first + OPEN_PORTS).map(|port| MediaPort { realm: realm.id, port });
             outputs.extend(ports.map(Output::OpenPort));
         }
-        Self { id, outputs, later: None, listeners, stats: Stats::default() }
+        Self {
+            id,
+            outputs,
+            later: None,
+            listeners,
+            stats: Stats::default(),
+            watcher: None,
+            serial: 0,
+            dialled: HashSet::new(),
+        }
     }
 
     fn handle_message(&mut self, now: Instant, _: Proto, input: Input<'_>) {
         let text = std::str::from_utf8(input.bytes).unwrap_or_default();
-        let (word, rest) = text.split_once(' ').unwrap_or((text, "0"));
+        if input.flow.stream.is_some_and(|stream| self.dialled.contains(&stream)) {
+            return self.tell(format!("heard {text}"));
+        }
+        let (word, rest) = text.trim_end().split_once(' ').unwrap_or((text.trim_end(), "0"));
         let number = rest.parse().unwrap_or(0);
         match word {
             "who" => self.say(input.flow, self.id.0.to_string()),
@@ -75,6 +121,15 @@ impl Brain for Echo {
             "flood" => (0..MESH_DEPTH + 1000).for_each(|_| self.cross(number, input.flow, b"flood")),
             "later" => self.later = Some((now + Duration::from_millis(number.into()), input.flow)),
             "bad" => self.say(Flow { local: ([192, 0, 2, 1], 1).into(), ..input.flow }, "nowhere"),
+            "watch" => {
+                self.watcher = Some(input.flow);
+                self.say(input.flow, "watching");
+            }
+            "dial" => self.dial(input.flow, text),
+            "last" => {
+                (0..30).for_each(|_| self.say(input.flow, vec![b'x'; LAST / 30]));
+                self.outputs.push_back(Output::Disconnect(input.flow));
+            }
             "panic" => panic!("asked to"),
             _ => self.say(input.flow, Bytes::copy_from_slice(input.bytes)),
         }
@@ -90,11 +145,15 @@ impl Brain for Echo {
         }
     }
 
-    fn accepted(&mut self, _: Instant, _: &Listener, _: SocketAddr) -> Option<Flow> {
-        None
+    fn accepted(&mut self, _: Instant, listener: &Listener, remote: SocketAddr) -> Option<Flow> {
+        let Listener { realm, transport, address: local, .. } = *listener;
+        (self.serial < MOST_STREAMS)
+            .then(|| self.begin(Flow { realm, transport, local, remote, stream: None }))
     }
 
-    fn closed(&mut self, _: Instant, _: Flow) {}
+    fn closed(&mut self, _: Instant, flow: Flow) {
+        self.tell(format!("closed {}", flow.remote));
+    }
 
     fn handle_media(&mut self, _: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict {
         self.stats.rtp_packets += 1;
@@ -148,7 +207,7 @@ impl Brain for Echo {
 pub fn mapping(ip: &str, shards: u16) -> Mapping {
     let address: IpAddr = ip.parse().unwrap();
     let realm = Realm {
-        sip: vec![(Transport::Udp, 5060)],
+        sip: vec![(Transport::Udp, 5060), (Transport::Tcp, 5060)],
         per_shard: Some(6000),
         keepalive: KeepaliveMethod::Off,
         ..Realm::new(RealmId(0), "test", Side::Core, address, PortRange { first: 20000, last: 20999 })
@@ -194,6 +253,15 @@ impl Client {
     /// Sends and returns the answer and where it came from.
     pub fn ask(&self, to: SocketAddr, text: &[u8]) -> (Vec<u8>, SocketAddr) {
         self.0.send_to(text, to).unwrap();
+        self.next()
+    }
+
+    /// What comes next.
+    pub fn receive(&self) -> Vec<u8> {
+        self.next().0
+    }
+
+    fn next(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = [0; 65_536];
         let (len, from) = self.0.recv_from(&mut buffer).unwrap();
         (buffer[..len].to_vec(), from)

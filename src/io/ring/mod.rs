@@ -1,4 +1,4 @@
-//! One io_uring per shard for all datagrams, signaling and media.
+//! One io_uring per shard for all datagrams, signaling and media, and for all connections.
 //!
 //! Every socket has one multishot receive, which takes buffers from the pool of its kind. A media datagram leaves from
 //! the buffer that it arrived in; the buffer goes back to the pool when the submission has returned, because a UDP
@@ -8,6 +8,8 @@ mod pages;
 mod pool;
 mod queue;
 mod slots;
+mod stream;
+mod streams;
 mod tag;
 
 use super::bell::Bell;
@@ -21,6 +23,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::Connections;
 use tag::{Operation, Tag};
 
 /// Entries into the kernel after which deferred work may wait for later: enough for 20,480 closed sockets.
@@ -35,20 +38,31 @@ pub struct Sizes {
     pub media_buffers: u16,
     /// Signaling receive buffers: a power of two, at most 32,768.
     pub signaling_buffers: u16,
+    /// Listeners and connections of streams at once.
+    pub streams: u32,
+    /// Receive buffers of connections, 4 KiB each: a power of two, at most 32,768.
+    pub stream_buffers: u16,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { sockets: 65_536, media_buffers: 4096, signaling_buffers: 64 }
+        Self {
+            sockets: 65_536,
+            media_buffers: 4096,
+            signaling_buffers: 64,
+            streams: 65_536,
+            stream_buffers: 256,
+        }
     }
 }
 
-/// The datagram sockets of one shard. Stays on the thread that made it.
+/// The sockets of one shard. Stays on the thread that made it.
 pub struct Ring {
     queue: Queue,
     slots: Slots,
     batch: Vec<Completion>,
     chores: Vec<Chore>,
+    streams: Connections,
 }
 
 /// Work that waits until the next submission has returned.
@@ -70,7 +84,8 @@ impl Ring {
     pub fn new(sizes: Sizes, bell: Arc<Bell>) -> io::Result<Self> {
         let queue = Queue::new(sizes, bell)?;
         let slots = Slots::new(sizes.sockets);
-        Ok(Self { queue, slots, batch: Vec::new(), chores: vec![Chore::Bell] })
+        let streams = Connections::new(sizes.streams);
+        Ok(Self { queue, slots, batch: Vec::new(), chores: vec![Chore::Bell], streams })
     }
 
     /// Turns the alarm on or off: whatever arrives then ends the sleep at the bell ([`Bell::sleeping`]). After turning
@@ -84,7 +99,7 @@ impl Ring {
     /// Without this check a sleeper hangs for good: one entry into the kernel does about 20 items of deferred work and
     /// leaves the rest, and the alarm is raised only when the first item is queued.
     pub fn is_quiet(&mut self) -> bool {
-        self.chores.is_empty() && self.queue.is_quiet()
+        self.chores.is_empty() && self.streams.is_quiet() && self.queue.is_quiet()
     }
 
     fn bind(&mut self, address: SocketAddr, kind: Kind) -> io::Result<socket2::Socket> {
@@ -144,6 +159,8 @@ impl Ring {
             Operation::Bell => self.chores.push(Chore::Bell),
             // A cancel completes visibly when there was nothing to cancel: the receive had ended by itself.
             Operation::Cancel => {}
+            // Media first: connections are looked after when all datagrams have been delivered.
+            _ => self.streams.batch.push_back(completion),
         }
     }
 
@@ -233,12 +250,14 @@ impl Datagrams for Ring {
 
     fn wait(&mut self, patience: Duration) -> io::Result<()> {
         // Receives that have to start again must not wait for other news first.
-        let patience = if self.chores.is_empty() { patience } else { Duration::ZERO };
+        let idle = self.chores.is_empty() && self.streams.is_quiet();
+        let patience = if idle { patience } else { Duration::ZERO };
         self.queue.enter(patience)?;
         // Only now the buffers are back that a receive may have ended for want of.
         for chore in std::mem::take(&mut self.chores) {
             self.chore(chore);
         }
+        self.redo();
         Ok(())
     }
 
@@ -259,6 +278,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         if let Err(error) = self.close_all() {
             tracing::warn!(%error, "the ring leaves its sockets to the kernel to close");
+            self.streams.table.abandon();
         }
     }
 }

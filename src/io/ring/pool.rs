@@ -117,6 +117,17 @@ impl Pool {
         Some(Filled { from: address::decode(name)?, payload, truncated })
     }
 
+    /// The first `len` octets of buffer `id`, as a receive on a connection fills it.
+    ///
+    /// # Safety
+    /// As for [`Pool::read`].
+    pub(super) unsafe fn octets<'a>(&self, id: u16, len: usize) -> &'a mut [u8] {
+        let start = self.buffers.at(usize::from(id) * self.stride);
+        // SAFETY: at most `stride` octets from `start` are inside of the mapping and initialised, and exclusively ours
+        // by this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len.min(self.stride)) }
+    }
+
     /// Addresses buffer `id`, whose payload has `len` octets, to `to`.
     ///
     /// # Safety

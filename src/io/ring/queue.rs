@@ -3,16 +3,18 @@
 
 use super::Sizes;
 use super::pool::{Outgoing, Pool};
+use super::stream::Stream;
 use super::tag::{Operation, Tag};
 use crate::io::address::{self, NAME};
 use crate::io::bell::Bell;
 use crate::io::datagrams::{Forward, Kind, Loss, Slot};
+use crate::io::streams::StreamSlot;
 use bytes::Bytes;
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -24,6 +26,12 @@ const COMPLETIONS: u32 = 16_384;
 const MEDIA_PAYLOAD: usize = 2048;
 /// Octets of the largest UDP datagram.
 const SIGNALING_PAYLOAD: usize = 65_535;
+/// Octets that one completion of a connection brings at most, less a pool's overhead.
+const STREAM_PAYLOAD: usize = 4032;
+/// How long a listener waits after the process could not open another file.
+static PAUSE: Timespec = Timespec::new().nsec(100_000_000);
+/// How long a connection that we have closed waits for its peer to take the rest.
+static LINGER: Timespec = Timespec::new().sec(5);
 /// `IORING_ENTER_GETEVENTS`: do the deferred work although nobody waits.
 const GET_EVENTS: u32 = 1;
 
@@ -60,6 +68,7 @@ pub(super) struct Queue {
     ring: IoUring,
     media: Pool,
     signaling: Pool,
+    streams: Pool,
     /// Shared by all receives: it only says how much room an address takes.
     shape: Box<libc::msghdr>,
     /// Buffers that sends in the submission queue read from.
@@ -83,11 +92,13 @@ impl Queue {
         ring.submitter().register_eventfd(bell.sleeping().as_raw_fd())?;
         let media = Pool::register(&ring, 0, sizes.media_buffers, MEDIA_PAYLOAD)?;
         let signaling = Pool::register(&ring, 1, sizes.signaling_buffers, SIGNALING_PAYLOAD)?;
+        let streams = Pool::register(&ring, 2, sizes.stream_buffers, STREAM_PAYLOAD)?;
         // SAFETY: a message header of zeros is valid: null pointers with zero lengths.
         let mut shape: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         shape.msg_namelen = NAME as u32;
         let (lent, parcels) = (Vec::new(), Vec::with_capacity(SUBMISSIONS as usize));
-        let mut queue = Self { ring, media, signaling, shape, lent, parcels, bell, rings: Box::default() };
+        let rings = Box::default();
+        let mut queue = Self { ring, media, signaling, streams, shape, lent, parcels, bell, rings };
         queue.alert(false);
         Ok(queue)
     }
@@ -109,6 +120,7 @@ impl Queue {
     pub(super) fn publish(&self) {
         self.media.publish();
         self.signaling.publish();
+        self.streams.publish();
     }
 
     /// Puts a socket into the ring's file table, or takes it out.
@@ -180,6 +192,48 @@ impl Queue {
         if self.push_send(slot, &outgoing) { Ok(()) } else { Err(Loss::Send(libc::EBUSY)) }
     }
 
+    /// Queues one operation on a listener or a connection; false when the submission queue is stuck.
+    pub(super) fn stream(&mut self, operation: Operation, slot: StreamSlot, socket: &Stream) -> bool {
+        let fd = Fd(socket.file.as_raw_fd());
+        let entry = match operation {
+            Operation::Accept => opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(),
+            Operation::Pause => opcode::Timeout::new(&raw const PAUSE).build(),
+            Operation::Linger => opcode::Timeout::new(&raw const LINGER).build(),
+            Operation::Read => opcode::RecvMulti::new(fd, self.streams.group()).build(),
+            Operation::Write => {
+                let rest = &socket.flying[socket.sent..];
+                opcode::Send::new(fd, rest.as_ptr(), rest.len() as u32).flags(libc::MSG_NOSIGNAL).build()
+            }
+            Operation::Connect => {
+                opcode::Connect::new(fd, socket.name.as_ptr().cast(), socket.name_len).build()
+            }
+            _ => {
+                let all = CancelBuilder::fd(fd).all();
+                opcode::AsyncCancel2::new(all).build().flags(squeue::Flags::SKIP_SUCCESS)
+            }
+        };
+        self.push(entry, Tag::new(operation, slot.0))
+    }
+
+    /// The octets that a receive on a connection has brought.
+    ///
+    /// # Safety
+    /// The buffer must have been taken from a completion and not given back, and no other reference into it may live.
+    pub(super) unsafe fn octets<'a>(&self, buffer: u16, len: usize) -> &'a mut [u8] {
+        // SAFETY: by this function's contract.
+        unsafe { self.streams.octets(buffer, len) }
+    }
+
+    pub(super) fn give_back_stream(&mut self, buffer: u16) {
+        self.streams.give_back(buffer);
+    }
+
+    /// The socket that an accept has brought.
+    pub(super) fn accepted(file: i32) -> OwnedFd {
+        // SAFETY: the completion of an accept hands the descriptor over, and it is asked for once.
+        unsafe { OwnedFd::from_raw_fd(file) }
+    }
+
     fn push_send(&mut self, slot: Slot, outgoing: &Outgoing) -> bool {
         let entry = opcode::Send::new(Fixed(slot.index() as u32), outgoing.payload.as_ptr(), outgoing.len)
             .flags(libc::MSG_DONTWAIT)
@@ -194,7 +248,8 @@ impl Queue {
     fn push(&mut self, entry: squeue::Entry, tag: Tag) -> bool {
         let entry = entry.user_data(tag.to_bits());
         // SAFETY: everything that an entry points to lives until the kernel has read it: `shape`, `rings` and `bell`
-        // as long as the ring; lent buffers and parcels until `reclaim` sees the submission queue empty.
+        // as long as the ring; lent buffers and parcels until `reclaim` sees the submission queue empty; the octets and
+        // the name of a stream until its write and its dialling have completed, or for ever.
         self.has_room() && unsafe { self.ring.submission().push(&entry) }.is_ok()
     }
 

@@ -13,6 +13,36 @@ pub(super) enum Operation {
     Cancel,
     /// Read the bell's event file.
     Bell,
+    /// Accept on a listener until told otherwise.
+    Accept,
+    /// Wait before accepting again.
+    Pause,
+    /// Receive on a connection until told otherwise.
+    Read,
+    /// Write to a connection.
+    Write,
+    /// Dial.
+    Connect,
+    /// End all that is under way on a listener or a connection.
+    Stop,
+    /// Wait for a connection to end after the last octet was queued.
+    Linger,
+}
+
+impl Operation {
+    const ALL: [Self; 11] = [
+        Self::Receive,
+        Self::Send,
+        Self::Cancel,
+        Self::Bell,
+        Self::Accept,
+        Self::Pause,
+        Self::Read,
+        Self::Write,
+        Self::Connect,
+        Self::Stop,
+        Self::Linger,
+    ];
 }
 
 /// An operation and its slot: operation (8 bits), generation (24 bits), index (32 bits).
@@ -34,12 +64,8 @@ impl Tag {
     }
 
     pub(super) const fn from_bits(bits: u64) -> Self {
-        let operation = match bits >> 56 {
-            0 => Operation::Receive,
-            1 => Operation::Send,
-            2 => Operation::Cancel,
-            _ => Operation::Bell,
-        };
+        // Every tag was made by `to_bits`.
+        let operation = Operation::ALL[(bits >> 56) as usize % Operation::ALL.len()];
         Self { operation, slot: Slot::new(bits as u32, (bits >> 32) as u32) }
     }
 }
@@ -51,7 +77,7 @@ mod tests {
     #[test]
     fn tags_survive_the_round_trip() {
         let slot = Slot::new(u32::MAX, Slot::GENERATIONS - 1);
-        for operation in [Operation::Receive, Operation::Send, Operation::Cancel, Operation::Bell] {
+        for operation in Operation::ALL {
             let tag = Tag::new(operation, slot);
             assert_eq!(Tag::from_bits(tag.to_bits()), tag);
         }

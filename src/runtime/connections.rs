@@ -1,0 +1,227 @@
+//! The station's work on connections: octets to messages, messages to octets, and their ends.
+
+use super::brain::Brain;
+use super::lines::{Intake, Line, StreamEnd};
+use super::station::Station;
+use crate::io::streams::{Event, Network, Refusal, StreamSink, StreamSlot};
+use bytes::Bytes;
+use portolan_shards::io::{DropReason, Listener};
+use portolan_shards::limits::MAX_STREAM_MESSAGE;
+use portolan_shards::types::{Flow, Instant};
+use portolan_shards::wire::sip::Frame;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The ping of RFC 5626 section 4.4.1.
+const PING: &[u8] = b"\r\n\r\n";
+
+impl<B: Brain> Station<B> {
+    /// Starts to listen; fine when the address is open already.
+    pub(super) fn listen_stream(&mut self, ring: &mut impl Network, listener: Listener) -> io::Result<()> {
+        if !self.lines.listens(&listener) {
+            let slot = ring.listen(listener.address, listener.shared)?;
+            self.lines.put_listener(slot, listener);
+        }
+        Ok(())
+    }
+
+    /// Stops listening; the connections that were accepted stay.
+    pub(super) fn unlisten_stream(&mut self, ring: &mut impl Network, listener: &Listener) {
+        if let Some(slot) = self.lines.take_listener(listener) {
+            ring.abort(slot);
+        }
+    }
+
+    /// Dials.
+    pub(super) fn dial(&mut self, ring: &mut impl Network, flow: Flow, _name: Option<Arc<str>>) {
+        self.lines.figures.dialled += 1;
+        match ring.connect(flow.local.ip(), flow.remote) {
+            Ok(slot) => {
+                self.lines.put_line(Line::new(slot, flow, true));
+                self.lines.expect(slot, Some(self.now()));
+            }
+            Err(error) => {
+                tracing::warn!(remote = %flow.remote, %error, "cannot dial");
+                self.lines.figures.closed[StreamEnd::Unreached as usize] += 1;
+                self.brain_closed(flow);
+            }
+        }
+    }
+
+    /// Writes one message to a connection.
+    pub(super) fn write(&mut self, ring: &mut impl Network, flow: &Flow, bytes: &Bytes) {
+        let slot = flow.stream.filter(|id| id.shard == self.id()).and_then(|id| self.lines.by_id(id));
+        let Some(line) = slot.and_then(|slot| self.lines.line(slot)) else {
+            return self.brain().dropped(DropReason::SendFailed);
+        };
+        let slot = line.slot;
+        line.intake.pongs = line.intake.pongs.saturating_add(u8::from(&bytes[..] == PING));
+        if let Err(refusal) = ring.write(slot, bytes) {
+            self.brain().dropped(DropReason::SendFailed);
+            if refusal == Refusal::Overflow {
+                self.give_up(ring, slot, StreamEnd::Overflow);
+            }
+        }
+    }
+
+    /// Writes what is queued, then closes.
+    pub(super) fn disconnect(&mut self, ring: &mut impl Network, flow: &Flow) {
+        let slot = flow.stream.and_then(|id| self.lines.by_id(id));
+        if let Some(line) = slot.and_then(|slot| self.lines.take_line(slot, StreamEnd::Ours)) {
+            ring.finish(line.slot);
+        }
+    }
+
+    /// Gives up connections whose time is over.
+    pub(super) fn expire_lines(&mut self, ring: &mut impl Network) {
+        while let Some(slot) = self.lines.overdue(self.now()) {
+            self.brain().dropped(DropReason::Stall);
+            self.give_up(ring, slot, StreamEnd::Stall);
+            self.drain_outputs(ring);
+        }
+    }
+
+    /// When the next connection has to be given up.
+    pub(super) fn next_stall(&self) -> Option<Instant> {
+        self.lines.next_due()
+    }
+
+    /// Closes a connection for a reason of the runtime, and tells the brain.
+    fn give_up(&mut self, ring: &mut impl Network, slot: StreamSlot, end: StreamEnd) {
+        if let Some(line) = self.lines.take_line(slot, end) {
+            ring.abort(slot);
+            self.brain_closed(line.flow);
+        }
+    }
+
+    fn brain_closed(&mut self, flow: Flow) {
+        let now = self.now();
+        self.brain().closed(now, flow);
+    }
+
+    fn accepted(
+        &mut self,
+        ring: &mut impl Network,
+        listener: StreamSlot,
+        slot: StreamSlot,
+        remote: SocketAddr,
+    ) {
+        let now = self.now();
+        let listener = self.lines.listener(listener);
+        let flow = listener.and_then(|listener| self.brain().accepted(now, &listener, remote));
+        match flow {
+            Some(flow) => {
+                self.lines.figures.accepted += 1;
+                self.lines.put_line(Line::new(slot, flow, false));
+            }
+            None => {
+                self.lines.figures.refused += 1;
+                ring.abort(slot);
+            }
+        }
+        self.drain_outputs(ring);
+    }
+
+    fn ended(&mut self, ring: &mut impl Network, slot: StreamSlot, errno: i32) {
+        let dialling = self.lines.line(slot).is_some_and(|line| line.dialling);
+        let end = match errno {
+            _ if dialling => StreamEnd::Unreached,
+            0 => StreamEnd::Peer,
+            _ => StreamEnd::Error,
+        };
+        if let Some(line) = self.lines.take_line(slot, end) {
+            self.brain_closed(line.flow);
+            self.drain_outputs(ring);
+        }
+    }
+
+    fn connected(&mut self, slot: StreamSlot) {
+        if let Some(line) = self.lines.line(slot) {
+            line.dialling = false;
+            self.lines.expect(slot, None);
+        }
+    }
+
+    /// Takes octets of a stream of messages.
+    fn feed(&mut self, ring: &mut impl Network, slot: StreamSlot, octets: &[u8]) {
+        let Some(line) = self.lines.line(slot) else { return };
+        let mut held = std::mem::take(&mut line.intake.held);
+        let begun = !held.is_empty();
+        if begun {
+            held.extend_from_slice(octets);
+        }
+        let Some(taken) = self.hand_over(ring, slot, if begun { &held } else { octets }) else { return };
+        if !begun {
+            held.extend_from_slice(&octets[taken..]);
+        } else if taken == held.len() {
+            held = Vec::new();
+        } else {
+            held.drain(..taken);
+        }
+        self.keep(slot, held, begun && taken == 0);
+    }
+
+    /// Hands all whole messages to the brain; returns how many octets they take. `None`: the connection is no more.
+    fn hand_over(&mut self, ring: &mut impl Network, slot: StreamSlot, stream: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            let line = self.lines.line(slot)?;
+            let flow = line.flow;
+            match line.intake.next(&stream[at..]) {
+                Frame::Message(len) | Frame::Ping(len) | Frame::Pong(len) => {
+                    self.message(ring, flow, &stream[at..at + len]);
+                    at += len;
+                }
+                Frame::Partial => return Some(at),
+                Frame::Broken(fault) => {
+                    tracing::debug!(remote = %flow.remote, ?fault, "not a stream of SIP messages");
+                    self.brain().dropped(DropReason::Malformed);
+                    self.give_up(ring, slot, StreamEnd::Malformed);
+                    self.drain_outputs(ring);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Keeps the beginning of a message; `begun`: it was there before.
+    fn keep(&mut self, slot: StreamSlot, rest: Vec<u8>, begun: bool) {
+        let now = self.now();
+        let Some(line) = self.lines.line(slot) else { return };
+        // Line ends may stand alone for as long as they like.
+        let partial = rest.iter().any(|octet| !matches!(octet, b'\r' | b'\n'));
+        line.intake.held = rest;
+        if !partial {
+            self.lines.expect(slot, None);
+        } else if !begun || !self.lines.is_expected(slot) {
+            self.lines.expect(slot, Some(now));
+        }
+    }
+}
+
+impl Intake {
+    /// What the stream begins with, where the answer to a ping of ours is known for what it is.
+    fn next(&mut self, stream: &[u8]) -> Frame {
+        if self.pongs > 0 && stream.starts_with(b"\r\n") {
+            self.pongs -= 1;
+            return Frame::Pong(2);
+        }
+        self.framer.next(stream, MAX_STREAM_MESSAGE)
+    }
+}
+
+impl<B: Brain, N: Network> StreamSink<N> for Station<B> {
+    fn happened(&mut self, ring: &mut N, event: Event<'_>) {
+        match event {
+            Event::Accepted { listener, slot, remote } => self.accepted(ring, listener, slot, remote),
+            Event::Refused(errno) => {
+                tracing::warn!(error = %io::Error::from_raw_os_error(errno), "cannot accept a connection");
+                self.lines.figures.refused += 1;
+            }
+            Event::Connected(slot) => self.connected(slot),
+            Event::Received(slot, octets) => self.feed(ring, slot, octets),
+            Event::Ended(slot, errno) => self.ended(ring, slot, errno),
+        }
+    }
+}
