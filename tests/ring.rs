@@ -151,7 +151,8 @@ fn loses_none_of_20000_packets_through_100_sockets() {
 
 #[test]
 fn survives_a_burst_larger_than_its_buffers() {
-    let mut bench = Bench::with(Sizes { sockets: 64, media_buffers: 8, signaling_buffers: 2, ..Sizes::default() });
+    let mut bench =
+        Bench::with(Sizes { sockets: 64, media_buffers: 8, signaling_buffers: 2, ..Sizes::default() });
     let (sender, near, receiver, _) = bench.relay("127.0.0.1");
     for burst in 0..20u8 {
         for packet in 0..40u8 {
