@@ -127,9 +127,6 @@ impl Sip {
         };
         let pause = number(message, Name::RetryAfter).map(Duration::from_secs);
         self.servers.refused(cx.now, server, pause);
-        if transaction.is_invite() {
-            self.acknowledge(cx, message, key);
-        }
         self.retry(cx, key)
     }
 
@@ -171,17 +168,17 @@ impl Sip {
     pub(super) fn overdue(&mut self, cx: &mut Cx<'_>, key: Key) {
         let Some(transaction) = self.transactions.get_mut(key) else { return };
         if transaction.is_invite() && transaction.proceeding && transaction.cancel.is_none() {
-            transaction.cancel = Some(Cancel { reason: Vec::new(), sent: None, again: None });
+            transaction.cancel = Some(Cancel { otherwise: Reply::TIMEOUT, reason: Vec::new(), sent: None, again: None });
             return self.send_cancel(cx, key);
         }
-        let cancelled = transaction.cancel.is_some();
+        let otherwise = transaction.cancel.as_ref().map_or(Reply::TIMEOUT, |cancel| cancel.otherwise);
         if let Some(server) = transaction.attempt.as_ref().and_then(|attempt| attempt.tried.last()) {
             self.servers.failed(cx.now, server);
         }
         if self.retry(cx, key) {
             return;
         }
-        self.give_up(cx, key, if cancelled { Reply::TERMINATED } else { Reply::TIMEOUT });
+        self.give_up(cx, key, otherwise);
     }
 
     /// The connection to the receiver is gone: ask another server, or say so.

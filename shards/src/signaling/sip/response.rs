@@ -64,15 +64,15 @@ impl Sip {
             return self.late(cx, message, key, known);
         }
         let invite = transaction.is_invite();
+        if invite && status >= 300 {
+            self.acknowledge(cx, message, key);
+        }
         if status == 503 && self.turn_away(cx, message, key) {
             return Ok(());
         }
         self.proceed(cx, key, status);
         if status == 100 {
             return Ok(());
-        }
-        if invite && status >= 300 {
-            self.acknowledge(cx, message, key);
         }
         self.pass_back(cx, message, side, key, false)
     }

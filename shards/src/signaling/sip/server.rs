@@ -77,7 +77,7 @@ impl Sip {
             return Ok(());
         }
         let reason = hop::lines_named(message, b"Reason");
-        transaction.cancel = Some(Cancel { reason, sent: None, again: None });
+        transaction.cancel = Some(Cancel { otherwise: Reply::TERMINATED, reason, sent: None, again: None });
         self.send_cancel(cx, invite);
         Ok(())
     }

@@ -5,6 +5,7 @@
 use super::forward::Hop;
 use super::hop::Pair;
 use super::register::Registration;
+use super::reply::Reply;
 use super::request::Upstream;
 use crate::random::{Keyed, Rng};
 use crate::realm::Server;
@@ -110,6 +111,8 @@ pub(super) enum Half {
 
 /// A CANCEL on its way.
 pub(super) struct Cancel {
+    /// What the sender is told if nothing final comes: its own CANCEL ends with 487, our timer C with 408.
+    pub(super) otherwise: Reply,
     /// Reason header lines of the sender's (RFC 3326).
     pub(super) reason: Vec<u8>,
     /// What was sent; `None` until the receiver has answered something (RFC 3261 section 9.1).
