@@ -158,7 +158,10 @@ fn a_cancel_is_answered_at_once_and_waits_for_a_sign_of_life() {
     let mut world = World::new(mapping(1));
     let up = world.terminal_sends(NAT, &request("INVITE", "i", 1)).remove(0);
     let ok = world.terminal_sends(NAT, &cancel("i"));
-    assert_eq!((starts(&ok), ok[0].header("CSeq")), (vec!["SIP/2.0 200 OK".to_owned()], "1 CANCEL".to_owned()));
+    assert_eq!(
+        (starts(&ok), ok[0].header("CSeq")),
+        (vec!["SIP/2.0 200 OK".to_owned()], "1 CANCEL".to_owned())
+    );
     let sent = world.core_sends(&home(&up), &answer(&up, "100 Trying", "b"));
     assert_eq!(starts(&sent), ["CANCEL sip:bob@example.net SIP/2.0"]);
     assert_eq!(sent[0].header("Via"), up.header("Via"));
@@ -267,7 +270,10 @@ fn a_softswitch_by_tcp_and_a_phone_by_udp_lose_no_answer() {
     let again = world.pass(Duration::from_millis(1_600));
     assert_eq!(again.iter().map(|s| &s.bytes).collect::<Vec<_>>(), [&ok.bytes, &ok.bytes]);
     let ack = world.terminal_sends(NAT, &ack("ack", "b", &contact(&ok)));
-    assert_eq!((starts(&ack), ack[0].flow), (vec!["ACK sip:bob@10.0.0.20:5060 SIP/2.0".to_owned()], ack[0].flow));
+    assert_eq!(
+        (starts(&ack), ack[0].flow),
+        (vec!["ACK sip:bob@10.0.0.20:5060 SIP/2.0".to_owned()], ack[0].flow)
+    );
     assert!(world.pass(Duration::from_secs(20)).is_empty());
 }
 
@@ -290,7 +296,9 @@ fn a_phone_whose_connection_is_gone_is_never_dialled_back() {
     let flow = world.connects(0, Transport::Tcp, NAT);
     let up = world.deliver(0, flow, &request("INVITE", "i", 1)).remove(0);
     world.closes(flow);
-    assert!(world.core_sends(&home(&up), &answer(&up, "486 Busy Here", "b")).iter().all(|s| s.flow.realm == CORE));
+    assert!(
+        world.core_sends(&home(&up), &answer(&up, "486 Busy Here", "b")).iter().all(|s| s.flow.realm == CORE)
+    );
     assert!(world.dialled.is_empty());
     assert!(world.shards[0].stats().dropped(DropReason::SendFailed) > 0);
     nothing_left(&mut world);
@@ -332,7 +340,8 @@ fn a_503_sends_the_request_to_the_next_and_its_retry_after_is_respected() {
     let sent = world.core_sends(&home(&first), &busy);
     assert_eq!(starts(&sent), ["ACK sip:bob@example.net SIP/2.0", "INVITE sip:bob@example.net SIP/2.0"]);
     assert_eq!(sent[1].flow.remote, addr(SECOND));
-    let busy = answer(&sent[1], "503 Service Unavailable", "y").replace("Contact", "Retry-After: 60\nContact");
+    let busy =
+        answer(&sent[1], "503 Service Unavailable", "y").replace("Contact", "Retry-After: 60\nContact");
     let end = world.deliver(0, sent[1].flow, &busy);
     assert_eq!(starts(&end)[1], "SIP/2.0 503 Service Unavailable", "nobody else is left");
     let refused = world.terminal_sends(NAT, &request("OPTIONS", "o", 2));
@@ -400,7 +409,8 @@ fn all_messages_of_another_shards_connection_cross_once() {
     let there = world.crossings;
     let home = owner[0].flow.local;
     let shard = usize::from(home.port() - 6000);
-    let answer = Flow { realm: CORE, transport: Transport::Udp, local: home, remote: addr(SOFTSWITCH), stream: None };
+    let answer =
+        Flow { realm: CORE, transport: Transport::Udp, local: home, remote: addr(SOFTSWITCH), stream: None };
     let back = world.deliver(shard, answer, &self::answer(&owner[0], "180 Ringing", "b"));
     assert_eq!(back[0].flow, flow);
     let crossed = usize::from(shard != 2);

@@ -168,7 +168,8 @@ impl Sip {
     pub(super) fn overdue(&mut self, cx: &mut Cx<'_>, key: Key) {
         let Some(transaction) = self.transactions.get_mut(key) else { return };
         if transaction.is_invite() && transaction.proceeding && transaction.cancel.is_none() {
-            transaction.cancel = Some(Cancel { otherwise: Reply::TIMEOUT, reason: Vec::new(), sent: None, again: None });
+            transaction.cancel =
+                Some(Cancel { otherwise: Reply::TIMEOUT, reason: Vec::new(), sent: None, again: None });
             return self.send_cancel(cx, key);
         }
         let otherwise = transaction.cancel.as_ref().map_or(Reply::TIMEOUT, |cancel| cancel.otherwise);
