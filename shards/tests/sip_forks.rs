@@ -6,7 +6,7 @@ use portolan_shards::io::{DropReason, Verdict};
 use portolan_shards::limits::MAX_FORKS;
 use portolan_shards::types::MediaPort;
 use std::time::Duration;
-use support::call::{NAT_MEDIA, core_request, invite, port, request, response, sdp, totals};
+use support::call::{self, NAT_MEDIA, core_request, invite, port, request, response, sdp, totals};
 use support::{ACCESS, CORE, NAT, Sent, World, addr, mapping, rtp};
 
 const PHONE: &str = "192.168.1.10:5004";
@@ -43,7 +43,7 @@ impl Call {
     fn answers(&mut self, status: &str, tag: &str, media: Option<&str>) -> Sent {
         let body = media.map(|media| sdp(media, ""));
         let text = response(&self.up, status, tag, body.as_deref());
-        self.world.core_sends(&self.up.flow.local.to_string(), &text).remove(0)
+        call::sent_to(self.world.core_sends(&self.up.flow.local.to_string(), &text), ACCESS)
     }
 
     /// A packet of the caller to the port that fork `n` showed.

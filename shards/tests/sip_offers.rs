@@ -4,7 +4,7 @@
 mod support;
 
 use portolan_shards::io::{DropReason, Verdict};
-use support::call::{NAT_MEDIA, core_request, invite, port, request, response, sdp, totals};
+use support::call::{self, NAT_MEDIA, core_request, invite, port, request, response, sdp, totals};
 use support::{ACCESS, CORE, NAT, Sent, World, addr, mapping, rtp};
 
 const PHONE: &str = "192.168.1.10:5004";
@@ -43,7 +43,7 @@ impl Call {
     /// The other end responds to a request that it got; what the caller gets.
     fn core_answers(&mut self, request: &Sent, status: &str, body: Option<&str>) -> Sent {
         let text = response(request, status, "b", body);
-        self.world.core_sends(&self.up.flow.local.to_string(), &text).remove(0)
+        call::sent_to(self.world.core_sends(&self.up.flow.local.to_string(), &text), ACCESS)
     }
 
     /// The caller asks within the dialog; what the other end gets.
@@ -54,12 +54,12 @@ impl Call {
     /// The other end asks within the dialog; what the caller gets.
     fn core_asks(&mut self, method: &str, cseq: u32, body: Option<&str>) -> Sent {
         let text = core_request(&self.up, "b", method, cseq, body);
-        self.world.core_sends(&self.up.flow.local.to_string(), &text).remove(0)
+        call::sent_to(self.world.core_sends(&self.up.flow.local.to_string(), &text), ACCESS)
     }
 
     /// The caller responds; what the other end gets.
     fn caller_answers(&mut self, request: &Sent, status: &str, body: Option<&str>) -> Sent {
-        self.world.terminal_sends(NAT, &response(request, status, "a", body)).remove(0)
+        call::sent_to(self.world.terminal_sends(NAT, &response(request, status, "a", body)), CORE)
     }
 
     /// A packet of the caller.

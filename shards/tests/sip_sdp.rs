@@ -6,7 +6,7 @@ use portolan_shards::io::{DropReason, Verdict};
 use portolan_shards::realm::Server;
 use portolan_shards::types::{Flow, MediaPort, Side, Transport};
 use std::sync::Arc;
-use support::call::{NAT_MEDIA, core_request, end, invite, port, request, response, sdp, totals};
+use support::call::{self, NAT_MEDIA, core_request, end, invite, port, request, response, sdp, totals};
 use support::{ACCESS, CORE, NAT, Sent, World, addr, mapping, realm, rtp};
 
 const PHONE: &str = "192.168.1.10:5004";
@@ -40,7 +40,7 @@ impl Call {
 
     fn core_answers(&mut self, request: &Sent, status: &str, body: Option<&str>) -> Sent {
         let text = response(request, status, "b", body);
-        self.world.core_sends(&self.up.flow.local.to_string(), &text).remove(0)
+        call::sent_to(self.world.core_sends(&self.up.flow.local.to_string(), &text), ACCESS)
     }
 
     fn caller_asks(&mut self, cseq: u32, body: &str) -> Sent {
@@ -50,7 +50,7 @@ impl Call {
 
     fn core_asks(&mut self, cseq: u32, body: &str) -> Sent {
         let text = core_request(&self.up, "b", "INVITE", cseq, Some(body));
-        self.world.core_sends(&self.up.flow.local.to_string(), &text).remove(0)
+        call::sent_to(self.world.core_sends(&self.up.flow.local.to_string(), &text), ACCESS)
     }
 
     fn caller_answers(&mut self, request: &Sent, body: &str) -> Sent {

@@ -1,6 +1,7 @@
 //! Words of a scripted call: what a caller behind NAT and forks behind the softswitch say.
 
 use super::{Sent, World};
+use portolan_shards::types::RealmId;
 
 /// Where the caller's media comes from.
 pub(crate) const NAT_MEDIA: &str = "203.0.113.7:51000";
@@ -72,6 +73,11 @@ pub(crate) fn response(request: &Sent, status: &str, tag: &str, body: Option<&st
         ),
         body,
     )
+}
+
+/// What went to this side: a failure is also acknowledged where it came from (RFC 3261 section 17.1.1.3).
+pub(crate) fn sent_to(sent: Vec<Sent>, realm: RealmId) -> Sent {
+    sent.into_iter().find(|sent| sent.flow.realm == realm).expect("something sent")
 }
 
 /// The port of the `n`th m= line.
