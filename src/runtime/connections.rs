@@ -1,13 +1,14 @@
 //! The station's work on connections: octets to messages, messages to octets, and their ends.
 
 use super::brain::Brain;
+use super::layers::{Fault, Layers, Upward};
 use super::lines::{Intake, Line, StreamEnd};
 use super::station::Station;
 use crate::io::streams::{Event, Network, Refusal, StreamSink, StreamSlot};
 use bytes::Bytes;
 use portolan_shards::io::{DropReason, Listener};
 use portolan_shards::limits::MAX_STREAM_MESSAGE;
-use portolan_shards::types::{Flow, Instant};
+use portolan_shards::types::{Flow, Instant, Transport};
 use portolan_shards::wire::sip::Frame;
 use std::io;
 use std::net::SocketAddr;
@@ -34,18 +35,35 @@ impl<B: Brain> Station<B> {
     }
 
     /// Dials.
-    pub(super) fn dial(&mut self, ring: &mut impl Network, flow: Flow, _name: Option<Arc<str>>) {
+    pub(super) fn dial(&mut self, ring: &mut impl Network, flow: Flow, name: Option<Arc<str>>) {
         self.lines.figures.dialled += 1;
-        match ring.connect(flow.local.ip(), flow.remote) {
-            Ok(slot) => {
-                self.lines.put_line(Line::new(slot, flow, true));
+        let layers = self.layers_to(&flow, name.as_deref());
+        let dialled = layers.and_then(|layers| {
+            let slot = ring.connect(flow.local.ip(), flow.remote).map_err(|error| error.to_string())?;
+            Ok((slot, layers))
+        });
+        match dialled {
+            Ok((slot, layers)) => {
+                self.lines.put_line(Line::new(slot, flow, layers, true));
                 self.lines.expect(slot, Some(self.now()));
             }
             Err(error) => {
-                tracing::warn!(remote = %flow.remote, %error, "cannot dial");
+                tracing::warn!(remote = %flow.remote, error, "cannot dial");
                 self.lines.figures.closed[StreamEnd::Unreached as usize] += 1;
                 self.brain_closed(flow);
             }
+        }
+    }
+
+    fn layers_to(&self, flow: &Flow, name: Option<&str>) -> Result<Option<Layers>, String> {
+        match flow.transport {
+            Transport::Tcp => Ok(None),
+            Transport::Tls => {
+                let config = self.tls.load().client(flow.realm).ok_or("the realm has no TLS")?;
+                let layers = Layers::dial(config, name, flow.remote.ip());
+                layers.map(Some).map_err(|error| error.to_string())
+            }
+            Transport::Udp | Transport::Ws | Transport::Wss => Err("not a transport to dial".to_owned()),
         }
     }
 
@@ -57,19 +75,45 @@ impl<B: Brain> Station<B> {
         };
         let slot = line.slot;
         line.intake.pongs = line.intake.pongs.saturating_add(u8::from(&bytes[..] == PING));
-        if let Err(refusal) = ring.write(slot, bytes) {
+        let layered = line.layers.as_mut().map(|layers| layers.give(bytes)).transpose();
+        let written = layered.and_then(|octets| put_out(ring, slot, octets.as_deref().unwrap_or(bytes)));
+        if let Err(fault) = written {
             self.brain().dropped(DropReason::SendFailed);
-            if refusal == Refusal::Overflow {
-                self.give_up(ring, slot, StreamEnd::Overflow);
-            }
+            self.fail(ring, slot, fault);
         }
     }
 
     /// Writes what is queued, then closes.
     pub(super) fn disconnect(&mut self, ring: &mut impl Network, flow: &Flow) {
-        let slot = flow.stream.and_then(|id| self.lines.by_id(id));
-        if let Some(line) = slot.and_then(|slot| self.lines.take_line(slot, StreamEnd::Ours)) {
-            ring.finish(line.slot);
+        if let Some(slot) = flow.stream.and_then(|id| self.lines.by_id(id)) {
+            self.hang_up(ring, slot, StreamEnd::Ours);
+        }
+    }
+
+    /// Says goodbye and closes after what is queued; gives the flow that was.
+    fn hang_up(&mut self, ring: &mut impl Network, slot: StreamSlot, end: StreamEnd) -> Option<Flow> {
+        let mut line = self.lines.take_line(slot, end)?;
+        let goodbye = line.layers.as_mut().map(|layers| layers.end()).unwrap_or_default();
+        if put_out(ring, slot, &goodbye).is_ok() {
+            ring.finish(slot);
+        } else {
+            ring.abort(slot);
+        }
+        Some(line.flow)
+    }
+
+    /// Closes a connection that cannot go on, and tells the brain.
+    fn fail(&mut self, ring: &mut impl Network, slot: StreamSlot, fault: Fault) {
+        let Some(line) = self.lines.line(slot) else { return };
+        let ready = line.layers.as_ref().is_none_or(|layers| layers.is_ready());
+        match fault {
+            Fault::Full => self.give_up(ring, slot, StreamEnd::Overflow),
+            Fault::Broken => {
+                let end = if ready { StreamEnd::Malformed } else { StreamEnd::Handshake };
+                if let Some(flow) = self.hang_up(ring, slot, end) {
+                    self.brain_closed(flow);
+                }
+            }
         }
     }
 
@@ -109,11 +153,16 @@ impl<B: Brain> Station<B> {
     ) {
         let now = self.now();
         let listener = self.lines.listener(listener);
-        let flow = listener.and_then(|listener| self.brain().accepted(now, &listener, remote));
-        match flow {
-            Some(flow) => {
+        let begun = listener.and_then(|listener| {
+            let layers = self.layers_for(&listener)?;
+            Some((self.brain().accepted(now, &listener, remote)?, layers))
+        });
+        match begun {
+            Some((flow, layers)) => {
                 self.lines.figures.accepted += 1;
-                self.lines.put_line(Line::new(slot, flow, false));
+                let expected = layers.is_some();
+                self.lines.put_line(Line::new(slot, flow, layers, false));
+                self.lines.expect(slot, expected.then_some(now));
             }
             None => {
                 self.lines.figures.refused += 1;
@@ -121,6 +170,27 @@ impl<B: Brain> Station<B> {
             }
         }
         self.drain_outputs(ring);
+    }
+
+    /// The layers of a connection that a listener accepts; `None`: it cannot.
+    fn layers_for(&self, listener: &Listener) -> Option<Option<Layers>> {
+        let transport = listener.transport;
+        if transport == Transport::Tcp {
+            return Some(None);
+        }
+        let tls = transport.is_secure().then(|| self.tls.load().server(listener.realm));
+        if matches!(tls, Some(None)) {
+            tracing::warn!(address = %listener.address, "a realm without a certificate cannot accept");
+            return None;
+        }
+        let ws = matches!(transport, Transport::Ws | Transport::Wss);
+        match Layers::accept(tls.flatten(), ws) {
+            Ok(layers) => Some(Some(layers)),
+            Err(error) => {
+                tracing::error!(address = %listener.address, %error, "cannot accept");
+                None
+            }
+        }
     }
 
     fn ended(&mut self, ring: &mut impl Network, slot: StreamSlot, errno: i32) {
@@ -136,10 +206,61 @@ impl<B: Brain> Station<B> {
         }
     }
 
-    fn connected(&mut self, slot: StreamSlot) {
-        if let Some(line) = self.lines.line(slot) {
-            line.dialling = false;
+    fn connected(&mut self, ring: &mut impl Network, slot: StreamSlot) {
+        let now = self.now();
+        let Some(line) = self.lines.line(slot) else { return };
+        line.dialling = false;
+        let hello = line.layers.as_mut().map(|layers| layers.begin());
+        self.lines.expect(slot, hello.is_some().then_some(now));
+        if let Err(fault) = put_out(ring, slot, &hello.unwrap_or_default()) {
+            self.fail(ring, slot, fault);
+            self.drain_outputs(ring);
+        }
+    }
+
+    /// Takes octets as they come from the network.
+    fn received(&mut self, ring: &mut impl Network, slot: StreamSlot, octets: &[u8]) {
+        let Some(line) = self.lines.line(slot) else { return };
+        let flow = line.flow;
+        let Some(layers) = &mut line.layers else { return self.feed(ring, slot, octets) };
+        let (mut up, before) = (Upward::default(), layers.is_ready());
+        let taken = layers.take(octets, &mut up);
+        let (ready, whole) = (layers.is_ready(), layers.has_messages());
+        let written = put_out(ring, slot, &up.answer);
+        if ready && !before {
             self.lines.expect(slot, None);
+        }
+        if whole && ready {
+            self.messages(ring, slot, flow, &up);
+        } else if !up.stream.is_empty() {
+            self.feed(ring, slot, &up.stream);
+        }
+        if let Err(fault) = taken {
+            self.brain().dropped(DropReason::Malformed);
+            self.fail(ring, slot, fault);
+        } else if let Err(fault) = written {
+            self.fail(ring, slot, fault);
+        } else if up.over
+            && let Some(flow) = self.hang_up(ring, slot, StreamEnd::Peer)
+        {
+            self.brain_closed(flow);
+        }
+        self.drain_outputs(ring);
+    }
+
+    /// Hands over messages that came whole.
+    fn messages(&mut self, ring: &mut impl Network, slot: StreamSlot, flow: Flow, up: &Upward) {
+        for message in &up.messages {
+            if self.lines.line(slot).is_some() {
+                self.message(ring, flow, message);
+            }
+        }
+        // Octets that have made nothing whole are a part of something that is to be whole in time.
+        let partial = up.messages.is_empty() && up.answer.is_empty();
+        if !partial {
+            self.lines.expect(slot, None);
+        } else if !self.lines.is_expected(slot) {
+            self.lines.expect(slot, Some(self.now()));
         }
     }
 
@@ -200,6 +321,17 @@ impl<B: Brain> Station<B> {
     }
 }
 
+/// Queues octets of a connection.
+fn put_out(ring: &mut impl Network, slot: StreamSlot, octets: &[u8]) -> Result<(), Fault> {
+    if octets.is_empty() {
+        return Ok(());
+    }
+    ring.write(slot, octets).map_err(|refusal| match refusal {
+        Refusal::Overflow => Fault::Full,
+        Refusal::Gone => Fault::Broken,
+    })
+}
+
 impl Intake {
     /// What the stream begins with, where the answer to a ping of ours is known for what it is.
     fn next(&mut self, stream: &[u8]) -> Frame {
@@ -219,8 +351,8 @@ impl<B: Brain, N: Network> StreamSink<N> for Station<B> {
                 tracing::warn!(error = %io::Error::from_raw_os_error(errno), "cannot accept a connection");
                 self.lines.figures.refused += 1;
             }
-            Event::Connected(slot) => self.connected(slot),
-            Event::Received(slot, octets) => self.feed(ring, slot, octets),
+            Event::Connected(slot) => self.connected(ring, slot),
+            Event::Received(slot, octets) => self.received(ring, slot, octets),
             Event::Ended(slot, errno) => self.ended(ring, slot, errno),
         }
     }

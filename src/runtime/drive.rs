@@ -12,7 +12,9 @@ use crate::io::datagrams::Datagrams;
 use crate::io::parking::Parking;
 use crate::io::ring::{Ring, Sizes};
 use crate::io::streams::Streams;
+use crate::tls::Contexts;
 use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
 use portolan_shards::realm::Mapping;
 use portolan_shards::types::Instant;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub(super) struct Seat {
     pub(super) seed: [u8; 32],
     pub(super) sizes: Sizes,
     pub(super) clock: Clock,
+    pub(super) tls: Arc<ArcSwap<Contexts>>,
 }
 
 /// One running shard. Fields are dropped in order: the sockets go before the watch speaks.
@@ -57,11 +60,11 @@ pub(super) struct Drive<B> {
 impl<B: Brain> Drive<B> {
     /// Opens everything that the brain wants from the start.
     pub(super) fn open(seat: Seat) -> anyhow::Result<Self> {
-        let Seat { post, commands, mesh, mapping, seed, sizes, clock } = seat;
+        let Seat { post, commands, mesh, mapping, seed, sizes, clock, tls } = seat;
         let parking = Parking::new(post.bell.clone()).context("cannot copy an event file")?;
         let mut ring =
             Ring::new(sizes, post.bell.clone()).context("cannot create a datagram ring (io_uring)")?;
-        let mut station = Station::new(post.shard, mapping, seed, clock, mesh);
+        let mut station = Station::new(post.shard, mapping, seed, clock, mesh, tls);
         station.drain_outputs(&mut ring);
         if let Some((listener, error)) = station.take_failures().into_iter().next() {
             bail!("cannot listen on {} {}: {error}", listener.transport.param(), listener.address);

@@ -1,5 +1,6 @@
 //! The connections of one shard as the runtime sees them: whose each is, and how much of a message has come.
 
+use super::layers::Layers;
 use crate::io::streams::StreamSlot;
 use portolan_shards::io::Listener;
 use portolan_shards::limits::STREAM_STALL;
@@ -37,7 +38,9 @@ ends! {
     Unreached => "unreached",
     /// A message, a handshake or a dialling took too long.
     Stall => "stall",
-    /// What came was not SIP, or too large.
+    /// A handshake of TLS or WebSocket failed.
+    Handshake => "handshake",
+    /// What came was not SIP, or too large, or broke the rules of a layer below.
     Malformed => "malformed",
     /// Its peer does not read what we write.
     Overflow => "overflow",
@@ -63,6 +66,8 @@ pub struct StreamFigures {
 pub(super) struct Line {
     pub(super) slot: StreamSlot,
     pub(super) flow: Flow,
+    /// TLS and WebSocket; `None`: messages as they are.
+    pub(super) layers: Option<Box<Layers>>,
     pub(super) intake: Intake,
     /// It is being dialled.
     pub(super) dialling: bool,
@@ -71,8 +76,9 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(slot: StreamSlot, flow: Flow, dialling: bool) -> Self {
-        Self { slot, flow, intake: Intake::default(), dialling, due: None }
+    pub(super) fn new(slot: StreamSlot, flow: Flow, layers: Option<Layers>, dialling: bool) -> Self {
+        let (layers, intake) = (layers.map(Box::new), Intake::default());
+        Self { slot, flow, layers, intake, dialling, due: None }
     }
 }
 

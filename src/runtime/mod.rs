@@ -4,6 +4,7 @@ mod brain;
 mod connections;
 mod control;
 mod drive;
+mod layers;
 mod lines;
 mod sockets;
 mod station;
@@ -78,7 +79,7 @@ impl Runtime {
         let tls = Arc::new(ArcSwap::new(options.tls.clone()));
         let mut runtime = Self { posts: Vec::new(), handles: Mutex::default(), tls };
         let (ready, started) = sync_channel(usize::from(shards));
-        for seat in seats(options)? {
+        for seat in seats(options, &runtime.tls)? {
             let shard = seat.post.shard;
             runtime.posts.push(seat.post.clone());
             let handle = spawn::<B>(seat, placement(&options.cores, shard), ready.clone())
@@ -162,7 +163,7 @@ impl Drop for Runtime {
 }
 
 /// What each shard starts with: its ends of the mesh and of the control channel, and its share of the rest.
-fn seats(options: &Options) -> anyhow::Result<Vec<Seat>> {
+fn seats(options: &Options, tls: &Arc<ArcSwap<Contexts>>) -> anyhow::Result<Vec<Seat>> {
     let bells = (0..options.mapping.shards).map(|_| Bell::new().map(Arc::new)).collect::<Result<Vec<_>, _>>();
     let bells = bells.context("cannot create an event file")?;
     let (clock, sizes) = (Clock::start(), sizes(&options.mapping));
@@ -170,7 +171,7 @@ fn seats(options: &Options) -> anyhow::Result<Vec<Seat>> {
         let shard = ShardId(number);
         let (post, commands) = Post::new(shard, bells[usize::from(number)].clone());
         let (mapping, seed) = (options.mapping.clone(), seed(options.seed, shard)?);
-        Ok(Seat { post, commands, mesh, mapping, seed, sizes, clock })
+        Ok(Seat { post, commands, mesh, mapping, seed, sizes, clock, tls: tls.clone() })
     };
     (0..).zip(Mesh::among(&bells)).map(seat).collect()
 }

@@ -7,6 +7,8 @@ use crate::dispatch::Mesh;
 use crate::io::clock::Clock;
 use crate::io::datagrams::{Arrival, Forward, Loss, Sink};
 use crate::io::streams::Network;
+use crate::tls::Contexts;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
 use portolan_shards::realm::Mapping;
@@ -23,6 +25,8 @@ pub(super) struct Station<B> {
     brain: B,
     sockets: Sockets,
     pub(super) lines: Lines,
+    /// What new connections begin with under TLS.
+    pub(super) tls: Arc<ArcSwap<Contexts>>,
     mesh: Mesh,
     clock: Clock,
     /// The time of this round: reading the clock once a round is precise enough.
@@ -32,13 +36,20 @@ pub(super) struct Station<B> {
 }
 
 impl<B: Brain> Station<B> {
-    pub(super) fn new(id: ShardId, mapping: Arc<Mapping>, seed: [u8; 32], clock: Clock, mesh: Mesh) -> Self {
+    pub(super) fn new(
+        id: ShardId,
+        mapping: Arc<Mapping>,
+        seed: [u8; 32],
+        clock: Clock,
+        mesh: Mesh,
+        tls: Arc<ArcSwap<Contexts>>,
+    ) -> Self {
         let mut sockets = Sockets::new(id);
         sockets.learn(&mapping);
         let now = clock.now();
         let brain = B::new(id, mapping, seed, now);
         let (lines, failures) = (Lines::default(), Vec::new());
-        Self { id, brain, sockets, lines, mesh, clock, now, failures }
+        Self { id, brain, sockets, lines, tls, mesh, clock, now, failures }
     }
 
     pub(super) const fn brain(&mut self) -> &mut B {

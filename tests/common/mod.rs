@@ -1,8 +1,11 @@
 //! A brain that echoes, for tests of the runtime, and a client to talk to it.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod certificates;
+
 use bytes::Bytes;
 use portolan::runtime::{Brain, Options, Runtime};
+use portolan::tls::Contexts;
 use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
 use portolan_shards::limits::{Limits, MESH_DEPTH};
 use portolan_shards::realm::{Keepalive, KeepaliveMethod, Mapping, PortRange, Realm};
@@ -231,11 +234,16 @@ pub fn start(ip: &str, shards: u16) -> Runtime {
 
 /// As [`start`], with a mapping of one's own.
 pub fn try_start(mapping: Mapping) -> anyhow::Result<Runtime> {
+    try_start_tls(mapping, Contexts::default())
+}
+
+/// As [`try_start`], with certificates.
+pub fn try_start_tls(mapping: Mapping, tls: Contexts) -> anyhow::Result<Runtime> {
     Runtime::start::<Echo>(&Options {
         mapping: Arc::new(mapping),
         cores: vec![0, 1],
         seed: Some([7; 32]),
-        tls: Arc::default(),
+        tls: Arc::new(tls),
     })
 }
 
