@@ -2,11 +2,12 @@
 
 use crate::control::{Control, Phase};
 use crate::io::datagrams::Kind;
-use crate::io::socket::bind;
-use crate::mapping::Loader;
+use crate::io::socket::{bind, try_stream};
+use crate::mapping::{Loaded, Loader, Target};
+use crate::summary;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use portolan_shards::realm::{Keepalive, Mapping, Realm, Route, Softswitch};
-use portolan_shards::types::ShardId;
+use portolan_shards::realm::{Keepalive, Mapping, Realm, Registration, Route, Softswitch};
+use portolan_shards::types::{ShardId, Transport};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -72,7 +73,7 @@ impl Reloader {
             Err(errors) => return Outcome::Refused(errors.to_string()),
         };
         let running = self.control.loaded();
-        let differences = differences(&running.mapping, &loaded.mapping);
+        let differences = differences(&running, &loaded);
         if differences.is_empty() {
             return Outcome::Unchanged;
         }
@@ -91,13 +92,15 @@ impl Reloader {
 }
 
 /// What a new generation changes, a line each; empty when nothing.
-pub fn differences(old: &Mapping, new: &Mapping) -> Vec<String> {
+pub fn differences(before: &Loaded, now: &Loaded) -> Vec<String> {
+    let (old, new) = (&*before.mapping, &*now.mapping);
     let mut lines = Vec::new();
     let old_realms: Vec<_> = old.realms.iter().map(|realm| (realm.name.as_str(), &**realm)).collect();
     let new_realms: Vec<_> = new.realms.iter().map(|realm| (realm.name.as_str(), &**realm)).collect();
     compare("realm", &old_realms, &new_realms, realm_changes, &mut lines);
-    let old_peers: Vec<_> = old.softswitches.iter().map(|peer| (peer.name.as_str(), &**peer)).collect();
-    let new_peers: Vec<_> = new.softswitches.iter().map(|peer| (peer.name.as_str(), &**peer)).collect();
+    let (old_peers, new_peers) = (peers(before), peers(now));
+    let old_peers: Vec<_> = old_peers.iter().map(|peer| (peer.softswitch.name.as_str(), peer)).collect();
+    let new_peers: Vec<_> = new_peers.iter().map(|peer| (peer.softswitch.name.as_str(), peer)).collect();
     compare("softswitch", &old_peers, &new_peers, softswitch_changes, &mut lines);
     if named_routes(old) != named_routes(new) {
         lines.push(format!("mappings changed: {} before, {} now", old.routes.len(), new.routes.len()));
@@ -107,7 +110,26 @@ pub fn differences(old: &Mapping, new: &Mapping) -> Vec<String> {
         lines.push(format!("keepalive changed: {} -> {}", told(&old.keepalive), told(&new.keepalive)));
     }
     change("limits", &old.limits, &new.limits, &mut lines);
+    change("name servers", &before.dns, &now.dns, &mut lines);
+    for (id, tls) in &now.tls {
+        let same = before.tls.iter().find(|(before, _)| before == id);
+        if let (Some((_, before)), Some(realm)) = (same, new.realm(*id)) {
+            change(&format!("tls of realm \"{}\"", realm.name), before, tls, &mut lines);
+        }
+    }
     lines
+}
+
+/// A softswitch with what it was configured with.
+#[derive(PartialEq)]
+struct Peer<'a> {
+    softswitch: &'a Softswitch,
+    targets: &'a [Target],
+}
+
+fn peers(loaded: &Loaded) -> Vec<Peer<'_>> {
+    let all = loaded.mapping.softswitches.iter().zip(&loaded.targets);
+    all.map(|(softswitch, targets)| Peer { softswitch, targets }).collect()
 }
 
 fn compare<T: PartialEq>(
@@ -135,7 +157,10 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
     change("side", &old.side, &new.side, &mut parts);
     change("address", &old.address, &new.address, &mut parts);
     change("advertised", &old.advertised, &new.advertised, &mut parts);
-    change("sip", &old.sip, &new.sip, &mut parts);
+    if old.sip != new.sip {
+        let told = |realm: &Realm| realm.sip.iter().map(summary::listener).collect::<Vec<_>>().join(" ");
+        parts.push(format!("sip {} -> {}", told(old), told(new)));
+    }
     change("per_shard", &old.per_shard, &new.per_shard, &mut parts);
     change("per_shard_tls", &old.per_shard_tls, &new.per_shard_tls, &mut parts);
     change("large", &old.large, &new.large, &mut parts);
@@ -145,10 +170,18 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
     parts
 }
 
-fn softswitch_changes(old: &Softswitch, new: &Softswitch) -> Vec<String> {
+fn softswitch_changes(old: &Peer<'_>, new: &Peer<'_>) -> Vec<String> {
     let mut parts = Vec::new();
+    let told = |peer: &Peer<'_>| peer.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if old.targets != new.targets {
+        parts.push(format!("targets [{}] -> [{}]", told(old), told(new)));
+    }
+    let named = old.targets.iter().chain(new.targets).any(Target::is_name);
+    let (old, new) = (old.softswitch, new.softswitch);
+    if named {
+        change("servers", &old.targets, &new.targets, &mut parts);
+    }
     change("realm", &old.realm.0, &new.realm.0, &mut parts);
-    change("targets", &old.targets, &new.targets, &mut parts);
     change("sources", &old.sources, &new.sources, &mut parts);
     change("domain", &old.domain, &new.domain, &mut parts);
     change("probe", &old.probe, &new.probe, &mut parts);
@@ -163,13 +196,21 @@ fn change<T: PartialEq + Debug>(what: &str, old: &T, new: &T, parts: &mut Vec<St
 }
 
 /// Routes by name: indices and numbers may move without a change of meaning.
-fn named_routes(mapping: &Mapping) -> Vec<(Option<&str>, Option<&str>, &[String])> {
-    let whole = mapping.routes.iter().map(|Route { access, softswitch, domains, .. }| {
+fn named_routes(mapping: &Mapping) -> Vec<NamedRoute<'_>> {
+    let whole = mapping.routes.iter().map(|Route { access, softswitch, domains, registration }| {
         let realm = mapping.realm(*access).map(|realm| realm.name.as_str());
         let softswitch = mapping.softswitches.get(*softswitch).map(|softswitch| softswitch.name.as_str());
-        (realm, softswitch, domains.as_slice())
+        NamedRoute { realm, softswitch, domains, registration: *registration }
     });
     whole.collect()
+}
+
+#[derive(PartialEq)]
+struct NamedRoute<'a> {
+    realm: Option<&'a str>,
+    softswitch: Option<&'a str>,
+    domains: &'a [String],
+    registration: Registration,
 }
 
 /// Bind each listener that the running generation does not have, and let it go again: a mistyped address must be
@@ -177,18 +218,23 @@ fn named_routes(mapping: &Mapping) -> Vec<(Option<&str>, Option<&str>, &[String]
 fn try_listeners(old: &Mapping, new: &Mapping) -> Result<(), String> {
     let running: HashSet<_> = listeners(old).collect();
     let fresh: HashSet<_> = listeners(new).filter(|listener| !running.contains(listener)).collect();
-    for address in fresh {
-        bind(address, Kind::Signaling { shared: true })
-            .map_err(|error| format!("error: cannot listen on {address}: {error}"))?;
+    for (transport, address) in fresh {
+        let tried = match transport {
+            Transport::Udp => bind(address, Kind::Signaling { shared: true }).map(drop),
+            _ => try_stream(address),
+        };
+        tried.map_err(|error| {
+            format!("error: cannot listen on {address} ({}): {error}", transport.token().to_lowercase())
+        })?;
     }
     Ok(())
 }
 
-fn listeners(mapping: &Mapping) -> impl Iterator<Item = SocketAddr> {
+fn listeners(mapping: &Mapping) -> impl Iterator<Item = (Transport, SocketAddr)> {
     mapping.realms.iter().flat_map(|realm| {
-        let shared = realm.sip.iter().map(|&(_, port)| SocketAddr::new(realm.address, port));
+        let shared =
+            realm.sip.iter().map(|&(transport, port)| (transport, SocketAddr::new(realm.address, port)));
         let homes = (0..mapping.shards).flat_map(|shard| mapping.homes(realm, ShardId(shard)));
-        let homes = homes.map(|(_, address)| address);
         shared.chain(homes).collect::<Vec<_>>()
     })
 }

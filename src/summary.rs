@@ -1,8 +1,8 @@
 //! A mapping in a few lines, for people.
 
-use crate::mapping::Loaded;
-use portolan_shards::realm::{Mapping, Realm, Route};
-use portolan_shards::types::{RealmId, Side};
+use crate::mapping::{Loaded, Target, TlsFiles};
+use portolan_shards::realm::{Large, Mapping, Realm, Registration, Route, Softswitch, Way};
+use portolan_shards::types::{RealmId, Side, Transport};
 use std::fmt;
 
 /// What a configuration amounts to.
@@ -19,21 +19,18 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "shards: {} on core {}", mapping.shards, cores.join(", "))?;
         for realm in &mapping.realms {
             writeln!(f, "{}", realm_line(realm, mapping.shards))?;
+            if let Some((_, tls)) = self.0.tls.iter().find(|(id, _)| *id == realm.id) {
+                writeln!(f, "{}", tls_line(realm, tls))?;
+            }
         }
-        for softswitch in &mapping.softswitches {
-            let targets: Vec<_> = softswitch.targets.iter().map(ToString::to_string).collect();
-            let realm = realm_name(mapping, softswitch.realm);
-            let domain =
-                softswitch.domain.as_ref().map_or_else(String::new, |domain| format!(", domain {domain}"));
-            writeln!(
-                f,
-                "softswitch \"{}\": {} through \"{realm}\"{domain}",
-                softswitch.name,
-                targets.join(", ")
-            )?;
+        for (softswitch, targets) in mapping.softswitches.iter().zip(&self.0.targets) {
+            writeln!(f, "{}", softswitch_line(mapping, softswitch, targets))?;
         }
         for route in &mapping.routes {
             writeln!(f, "{}", route_line(mapping, route))?;
+        }
+        if !self.0.dns.is_empty() {
+            writeln!(f, "name servers: {}", list(&self.0.dns))?;
         }
         match self.0.admin {
             Some(address) => writeln!(f, "admin: http://{address}/"),
@@ -51,12 +48,14 @@ fn realm_line(realm: &Realm, shards: u16) -> String {
         true => String::new(),
         false => format!(" (told as {})", realm.advertised),
     };
-    let sip: Vec<_> = realm.sip.iter().map(|(_, port)| format!("udp/{port}")).collect();
+    let sip: Vec<_> = realm.sip.iter().map(listener).collect();
     let own = realm.per_shard.map_or_else(String::new, |port| format!(", shards' own from {port}"));
+    let tls = realm.per_shard_tls.map_or_else(String::new, |port| format!(" (TLS {port})"));
+    let large = if realm.large == Large::Tcp { ", large requests by TCP" } else { "" };
     let media = realm.media;
     let pairs = media.len() / 2 / usize::from(shards.max(1));
     format!(
-        "{side} realm \"{}\": {}{told}, sip {}{own}, media {}-{} ({pairs} pairs a shard)",
+        "{side} realm \"{}\": {}{told}, sip {}{own}{tls}{large}, media {}-{} ({pairs} pairs a shard)",
         realm.name,
         realm.address,
         sip.join(" "),
@@ -65,13 +64,56 @@ fn realm_line(realm: &Realm, shards: u16) -> String {
     )
 }
 
+/// A listener in a few letters.
+pub(crate) fn listener((transport, port): &(Transport, u16)) -> String {
+    format!("{}/{port}", transport.token().to_ascii_lowercase())
+}
+
+fn tls_line(realm: &Realm, tls: &TlsFiles) -> String {
+    let certificates: Vec<_> = tls.certificates.iter().map(|(file, _)| file.display().to_string()).collect();
+    let clients = tls.clients.as_ref();
+    let clients = clients.map_or_else(String::new, |file| format!(", clients of {}", file.display()));
+    let roots = tls.roots.as_ref().map_or_else(|| "system".to_owned(), |file| file.display().to_string());
+    format!("tls of \"{}\": {}{clients}, authorities: {roots}", realm.name, certificates.join(", "))
+}
+
+fn softswitch_line(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target]) -> String {
+    let Softswitch { name, probe, patience, domain, .. } = softswitch;
+    let realm = realm_name(mapping, softswitch.realm);
+    let domain = domain.as_ref().map_or_else(String::new, |domain| format!(", domain {domain}"));
+    let probe = probe.map_or_else(String::new, |probe| format!(", probed each {} s", probe.as_secs()));
+    let patience = match *patience == Softswitch::PATIENCE {
+        true => String::new(),
+        false => format!(", patience {} s", patience.as_secs()),
+    };
+    format!("softswitch \"{name}\": {} through \"{realm}\"{domain}{probe}{patience}", list(targets))
+}
+
+fn list<T: ToString>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn route_line(mapping: &Mapping, route: &Route) -> String {
     let softswitch = mapping.softswitches.get(route.softswitch).map_or("?", |softswitch| &softswitch.name);
     let domains = match route.domains.is_empty() {
         true => "any domain".to_owned(),
         false => route.domains.join(", "),
     };
-    format!("mapping: \"{}\" -> \"{softswitch}\" for {domains}", realm_name(mapping, route.access))
+    let access = realm_name(mapping, route.access);
+    format!("mapping: \"{access}\" -> \"{softswitch}\" for {domains}{}", registration(&route.registration))
+}
+
+/// What differs from passing registrations on as they come.
+fn registration(registration: &Registration) -> String {
+    let Registration { way, terminal, registrar, absorb, survive } = *registration;
+    let mut parts = String::new();
+    let mut told = |is: bool, text: &str| parts.push_str(if is { text } else { "" });
+    told(way == Way::Path, ", way back by Path");
+    told(!terminal.is_zero(), &format!(", terminals register each {} s", terminal.as_secs()));
+    told(!registrar.is_zero(), &format!(", with the registrar for {} s", registrar.as_secs()));
+    told(absorb, ", refreshes absorbed");
+    told(survive, ", registrations survive the registrar");
+    parts
 }
 
 fn realm_name(mapping: &Mapping, id: RealmId) -> &str {
@@ -92,6 +134,27 @@ mod tests {
             core realm \"core\": 127.0.2.1, sip udp/5060, shards' own from 6000, media 20000-29999 (2500 pairs a shard)\n\
             softswitch \"softswitch\": 127.0.3.1:5060 through \"core\", domain example.net\n\
             mapping: \"access\" -> \"softswitch\" for any domain\n\
+            admin: http://127.0.0.1:9060/\n";
+        assert_eq!(Summary(&loaded).to_string(), expected);
+    }
+
+    #[test]
+    fn tells_transports_certificates_priorities_and_registration() {
+        let text = include_str!("../config/tls.ron");
+        let loaded = Loader::new(Machine::with_cores(2)).parse(text, "x").expect("it is sound");
+        let expected = "shards: 2 on core 0, 1\n\
+            access realm \"access\": 198.51.100.10, sip udp/5060 tcp/5060 tls/5061 wss/443, media 20000-39999 (5000 pairs a shard)\n\
+            tls of \"access\": sip.example.net.pem, voice.example.org.pem, authorities: system\n\
+            core realm \"core\": 10.0.0.10, sip udp/5060 tls/5061, shards' own from 6000 (TLS 6100), large requests by TCP, \
+            media 20000-39999 (5000 pairs a shard)\n\
+            tls of \"core\": core.pem, clients of operator-ca.pem, authorities: operator-ca.pem\n\
+            softswitch \"sx\": sips:10.0.0.20 (sx-1.example.net), sips:10.0.0.21 (sx-2.example.net) priority 1 weight 1 \
+            through \"core\", domain example.net, probed each 5 s, patience 2 s\n\
+            softswitch \"trunk\": sip:trunk.example.net;transport=tls through \"core\", probed each 10 s\n\
+            mapping: \"access\" -> \"trunk\" for trunk.example.net\n\
+            mapping: \"access\" -> \"sx\" for any domain, way back by Path, terminals register each 120 s, \
+            with the registrar for 3600 s, refreshes absorbed, registrations survive the registrar\n\
+            name servers: 10.0.0.53:53\n\
             admin: http://127.0.0.1:9060/\n";
         assert_eq!(Summary(&loaded).to_string(), expected);
     }

@@ -51,13 +51,13 @@ mistakes! {
         "10:14+7 error: unknown field `session` in Limits | did you mean `sessions`?",
     ];
     an_unknown_top_field: "shards: Count(2)" => "cores: 2", [
-        "2:5+5 error: unknown field `cores` in Portolan | one of `shards`, `realms`, `softswitches`, `mappings`, `keepalive`, `limits`, `admin`, `secret`",
+        "2:5+5 error: unknown field `cores` in Portolan | one of `shards`, `realms`, `softswitches`, `mappings`, `keepalive`, `limits`, `admin`, `dns`, `secret`",
     ];
     a_mistyped_variant: "side: Access" => "side: Acces", [
         "4:26+5 error: unknown value `Acces` | did you mean `Access`?",
     ];
-    a_transport_that_is_not_carried: "[Udp(5060)]" => "[Tls(5061)]", [
-        "4:62+3 error: unknown value `Tls` | this version carries SIP over UDP only: `Udp(5060)`",
+    a_transport_that_is_not_carried: "[Udp(5060)]" => "[Sctp(5060)]", [
+        "4:62+4 error: unknown value `Sctp` | did you mean `Tcp`?",
     ];
     a_missing_field: "side: Access, " => "", [
         "4:9+8 error: Realm lacks the field `side` | add `side: ...`",
@@ -127,17 +127,17 @@ mistakes! {
         "4:81+14 warning: the kernel may give these media ports to other sockets (ip_local_port_range) | sysctl -w net.ipv4.ip_local_reserved_ports=20000-39999",
     ];
     two_realms_on_one_address: "\"127.0.2.1\"" => "\"127.0.1.1\"", [
-        "5:58+9 error: the listener 5060 of \"core\" and the listener 5060 of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:62",
+        "5:58+9 error: the listener Udp(5060) of \"core\" and the listener Udp(5060) of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:62",
         "5:94+14 error: the media ports 20000-29999 of \"core\" and the media ports 20000-29999 of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:81",
     ];
     a_listener_within_the_media_ports: "[Udp(5060)]" => "[Udp(5060), Udp(20100)]", [
-        "4:93+14 error: the media ports 20000-29999 of \"access\" and the listener 20100 of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:73",
+        "4:93+14 error: the media ports 20000-29999 of \"access\" and the listener Udp(20100) of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:73",
     ];
     shards_own_ports_over_the_listener: "per_shard: 6000" => "per_shard: 5059", [
-        "5:81+4 error: the shards' own ports 5059-5060 of \"core\" and the listener 5060 of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:58",
+        "5:81+4 error: the shards' own ports 5059-5060 of \"core\" and the listener Udp(5060) of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:58",
     ];
     a_listener_given_twice: "[Udp(5060)]" => "[Udp(5060), Udp(5060)]", [
-        "4:73+9 error: the listener 5060 of \"access\" and the listener 5060 of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:62",
+        "4:73+9 error: the listener Udp(5060) of \"access\" and the listener Udp(5060) of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:62",
     ];
     a_listener_on_port_zero: "Udp(5060)" => "Udp(0)", [
         "4:62+6 error: a listener needs a port | SIP's own is `Udp(5060)`",
@@ -179,7 +179,7 @@ mistakes! {
         "7:53+11 error: `127.0.3.1` is not an IP address with a port | add the port: \"127.0.3.1:5060\"",
     ];
     a_target_by_name: "\"127.0.3.1:5060\"" => "\"sx.example.net:5060\"", [
-        "7:53+21 error: `sx.example.net:5060` is not an IP address with a port | write it as \"10.0.0.20:5060\"; host names are not looked up",
+        "7:53+21 error: `sx.example.net:5060` is a name without a scheme | write \"sip:sx.example.net:5060\" to have it looked up, or an address: \"10.0.0.20:5060\"",
     ];
     a_target_of_the_other_family: "\"127.0.3.1:5060\"" => "\"[::1]:5060\"", [
         "7:53+12 error: [::1]:5060 cannot be reached from the realm \"core\" | give an address of the same family as 127.0.2.1",
@@ -227,7 +227,125 @@ mistakes! {
         "10:13+4 error: the secret is not 64 hex digits | 64 hex digits (openssl rand -hex 32), or leave it out for a random one at each start",
     ];
     an_admin_host_name: "\"127.0.0.1:9060\"" => "\"localhost:9060\"", [
-        "10:21+16 error: `localhost:9060` is not an IP address with a port | write it as \"127.0.0.1:9060\"; host names are not looked up",
+        "10:21+16 error: `localhost:9060` is not an IP address with a port | write it as \"127.0.0.1:9060\"; no name is looked up here",
+    ];
+    a_tcp_listener_beside_a_udp_one_is_fine: "sip: [Udp(5060)], media" => "sip: [Udp(5060), Tcp(5060), Ws(80), Tcp(20100)], media", [];
+    two_stream_listeners_on_one_port: "sip: [Udp(5060)], media" => "sip: [Tcp(5060), Ws(5060)], media", [
+        "4:73+8 error: the listener Ws(5060) of \"access\" and the listener Tcp(5060) of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:62",
+    ];
+    a_stream_listener_on_the_shards_own_ports: "sip: [Udp(5060)], per_shard" => "sip: [Tcp(6001)], per_shard", [
+        "5:81+4 error: the shards' own ports 6000-6001 of \"core\" and the listener Tcp(6001) of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:58",
+    ];
+    own_tls_ports_over_own_ports: "per_shard: 6000" => "per_shard: 6000, per_shard_tls: 6001, tls: (certificate: \"a\", key: \"b\")", [
+        "5:102+4 error: the shards' own ports 6001-6002 of \"core\" and the shards' own ports 6000-6001 of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:81",
+    ];
+    own_tls_ports_beyond_the_last: "per_shard: 6000" => "per_shard: 6000, per_shard_tls: 65535, tls: (certificate: \"a\", key: \"b\")", [
+        "5:102+5 error: 65535 and 2 shards go beyond port 65535 | at most 65534 for 2 shards",
+    ];
+    own_tls_ports_from_zero: "per_shard: 6000" => "per_shard: 6000, per_shard_tls: 0, tls: (certificate: \"a\", key: \"b\")", [
+        "5:102+1 error: `per_shard_tls` cannot be 0 | for example `per_shard_tls: 6100`",
+    ];
+    own_tls_ports_without_a_certificate: "per_shard: 6000" => "per_shard: 6000, per_shard_tls: 6100", [
+        "5:102+4 error: TLS needs a certificate | add `tls: (certificate: \"chain.pem\", key: \"key.pem\")` to the realm",
+    ];
+    a_tls_listener_without_a_certificate: "[Udp(5060)]" => "[Udp(5060), Wss(443)]", [
+        "4:73+8 error: TLS needs a certificate | add `tls: (certificate: \"chain.pem\", key: \"key.pem\")` to the realm",
+    ];
+    certificates_that_nothing_uses: "[Udp(5060)]" => "[Udp(5060)], tls: (certificate: \"a\", key: \"b\")", [
+        "4:74+3 warning: nothing uses these certificates | add a `Tls(5061)` listener, or in a core realm `per_shard_tls`, or remove it",
+    ];
+    a_certificate_without_its_key: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\")", [
+        "4:74+3 error: Tls lacks the field `key` | add `key: ...`",
+    ];
+    an_empty_file_name: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", also: [(\"c\", \"\")])", [
+        "4:124+2 error: a file's name is empty | relative names start at the main file's directory",
+    ];
+    roots_that_are_a_word: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", roots: Sytem)", [
+        "4:118+5 error: these are no authorities | `System`, or a file's name in double quotes",
+    ];
+    roots_of_the_system: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", roots: System)", [];
+    web_sockets_in_a_core_realm: "[Udp(5060)], per_shard" => "[Ws(8080)], per_shard", [
+        "5:58+8 error: WebSocket belongs to access realms | remove it: only terminals come by WebSocket",
+    ];
+    a_stream_listener_on_port_zero: "[Udp(5060)]" => "[Ws(0)]", [
+        "4:62+5 error: a listener needs a port | SIP's own is `Ws(80)`",
+    ];
+    what_belongs_to_core_realms_only: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\"), per_shard_tls: 6100, large: Tcp", [
+        "4:127+4 error: `per_shard_tls` belongs to core realms | remove it: all shards share an access realm's listeners",
+        "4:140+3 error: `large` belongs to core realms | remove it: terminals are answered by the way they came",
+    ];
+    targets_of_all_kinds: "[\"127.0.3.1:5060\"]" => "[\"sip:127.0.3.1;transport=TCP\", \"SIP:sx.example.net\", \"sip:sx.example.net:5060;transport=udp\", (uri: \"127.0.3.2:5060\", priority: 1, weight: 10)]", [];
+    a_tls_target_without_own_tls_port: "\"127.0.3.1:5060\"" => "\"sips:127.0.3.1\"", [
+        "7:53+16 error: TLS toward `sips:127.0.3.1`, and \"core\" has no `per_shard_tls` | add `per_shard_tls: 6100` and `tls: (certificate: ..., key: ...)` to the realm",
+    ];
+    a_tls_name_without_own_tls_port: "\"127.0.3.1:5060\"" => "(uri: \"sip:a.example;transport=tls\", name: \"b.example\")", [
+        "7:59+29 error: TLS toward `sip:a.example;transport=tls`, and \"core\" has no `per_shard_tls` | add `per_shard_tls: 6100` and `tls: (certificate: ..., key: ...)` to the realm",
+    ];
+    a_target_with_a_user: "\"127.0.3.1:5060\"" => "\"sip:a@127.0.3.1\"", [
+        "7:53+17 error: `sip:a@127.0.3.1` is not the URI of a server | for example \"sip:10.0.0.20:5060;transport=tcp\" or \"sip:sx.example.net\"",
+    ];
+    a_target_by_web_socket: "\"127.0.3.1:5060\"" => "\"sip:127.0.3.1;transport=ws\"", [
+        "7:53+28 error: a softswitch is not reached by `ws` | one of `;transport=udp`, `;transport=tcp`, `;transport=tls`",
+    ];
+    a_target_with_another_parameter: "\"127.0.3.1:5060\"" => "\"sip:127.0.3.1;lr\"", [
+        "7:53+18 error: the parameter `lr` says nothing about a target | one of `;transport=udp`, `;transport=tcp`, `;transport=tls`",
+    ];
+    sips_by_udp: "\"127.0.3.1:5060\"" => "\"sips:127.0.3.1;transport=udp\"", [
+        "7:53+30 error: `sips` is never carried by UDP | one of `;transport=udp`, `;transport=tcp`, `;transport=tls`",
+    ];
+    a_target_with_a_port_that_is_none: "\"127.0.3.1:5060\"" => "\"sip:a.example:0\"", [
+        "7:53+17 error: `a.example:0` has no port from 1 to 65535 | for example \"sip:10.0.0.20:5060;transport=tcp\" or \"sip:sx.example.net\"",
+    ];
+    a_target_that_is_no_address: "\"127.0.3.1:5060\"" => "\"sip:127.0.3.300\"", [
+        "7:53+17 error: `127.0.3.300` is not an IP address with a port | write it as \"10.0.0.20:5060\"; no name is looked up here",
+    ];
+    a_target_given_twice: "[\"127.0.3.1:5060\"]" => "[\"127.0.3.1:5060\", \"sip:127.0.3.1:5060\"]", [
+        "7:71+20 error: the target `sip:127.0.3.1:5060` stands twice | keep one",
+    ];
+    a_target_with_an_unknown_field: "\"127.0.3.1:5060\"" => "(uri: \"127.0.3.1:5060\", prio: 1)", [
+        "7:78+4 error: unknown field `prio` in Target | one of `uri`, `priority`, `weight`, `name`",
+    ];
+    a_target_without_uri: "\"127.0.3.1:5060\"" => "(priority: 1)", [
+        "7:53+13 error: Target lacks the field `uri` | add `uri: ...`",
+    ];
+    a_target_that_is_a_number: "\"127.0.3.1:5060\"" => "5060", [
+        "7:53+4 error: expected a target: \"10.0.0.20:5060\" or (uri: \"...\", priority: 1) but found the unsigned integer `5060` | -",
+    ];
+    a_certificate_name_for_udp: "\"127.0.3.1:5060\"" => "(uri: \"127.0.3.1:5060\", name: \"a.example\")", [
+        "7:84+11 error: only a TLS target has a certificate's name | remove it, or write `;transport=tls` or `sips:`",
+    ];
+    a_certificate_name_that_is_none: "\"127.0.3.1:5060\"" => "(uri: \"sip:a.example\", name: \"*.example\")", [
+        "7:83+11 error: `*.example` is not a name of a certificate | for example `name: \"sx.example.net\"`",
+    ];
+    a_probe_once_a_day: "domain: \"example.net\"" => "probe_s: 86400", [
+        "7:82+5 error: a probe interval of 86400 is out of range | give 0 to 3600",
+    ];
+    a_patience_beyond_timer_f: "domain: \"example.net\"" => "patience_s: 33", [
+        "7:85+2 error: a patience of 33 is out of range | give 1 to 32",
+    ];
+    no_patience: "domain: \"example.net\"" => "patience_s: 0", [
+        "7:85+1 error: a patience of 0 is out of range | give 1 to 32",
+    ];
+    an_unknown_way: "softswitch: \"sx\")]" => "softswitch: \"sx\", registration: (way: Pat))]", [
+        "8:73+3 error: unknown value `Pat` | did you mean `Path`?",
+    ];
+    lifetimes_out_of_range: "softswitch: \"sx\")]" => "softswitch: \"sx\", registration: (terminal_s: 700000, registrar_s: 700000))]", [
+        "8:80+6 error: a terminal's lifetime of 700000 is out of range | give 0 to 604800",
+        "8:101+6 error: a registrar's lifetime of 700000 is out of range | give 0 to 604800",
+    ];
+    terminals_that_register_all_the_time: "softswitch: \"sx\")]" => "softswitch: \"sx\", registration: (terminal_s: 5))]", [
+        "8:80+1 warning: terminals will register all the time | 0 leaves it to the registrar; keepalives need no registration",
+    ];
+    nothing_to_absorb: "softswitch: \"sx\")]" => "softswitch: \"sx\", registration: (absorb: true))]", [
+        "8:76+4 warning: both lifetimes are the same: nothing can be absorbed | add `registrar_s: 3600` or `terminal_s: 120`: refreshes between two of the registrar's are absorbed",
+    ];
+    stream_limits_of_zero: "admin: (listen" => "limits: (streams: 0, streams_per_source: 0, stream_idle_s: 0), admin: (listen", [
+        "10:23+1 error: `streams` of 0 is out of range | give 1 to 100000000",
+        "10:46+1 error: `streams_per_source` of 0 is out of range | give 1 to 100000000",
+        "10:64+1 error: `stream_idle_s` of 0 is out of range | give 1 to 604800",
+    ];
+    a_name_server_by_name: "admin: (listen" => "dns: (servers: [\"127.0.0.1:53\", \"localhost\"]), admin: (listen", [
+        "10:37+11 error: `localhost` is not an IP address with a port | write it as \"127.0.0.1:53\"; no name is looked up here",
     ];
     no_realm_at_all: GOOD => "()", [
         "1:1+2 error: there is no realm: nothing would listen | `portolan init` prints a configuration to start from",

@@ -63,7 +63,7 @@ fn a_sound_change_runs_and_its_difference_is_told() {
     assert_eq!(
         running.reload(&text),
         Outcome::Applied(vec![
-            "realm \"access\" changed: sip [(Udp, 5060)] -> [(Udp, 5070)]".to_owned(),
+            "realm \"access\" changed: sip udp/5060 -> udp/5070".to_owned(),
             "softswitch \"sx\" changed: targets [127.0.81.3:5060] -> [127.0.81.4:5060], \
              domain None -> Some(\"a.example\")"
                 .to_owned(),

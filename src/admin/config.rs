@@ -1,7 +1,8 @@
 //! The running configuration as JSON, with all defaults spelled out and the secret redacted.
 
-use crate::mapping::Loaded;
-use portolan_shards::realm::{KeepaliveMethod, Mapping, Realm, Route, Softswitch};
+use crate::mapping::{Loaded, Target, TlsFiles};
+use crate::summary;
+use portolan_shards::realm::{KeepaliveMethod, Large, Mapping, Realm, Route, Softswitch, Way};
 use portolan_shards::types::{RealmId, Side};
 use serde_json::{Value, json};
 
@@ -15,8 +16,8 @@ pub(super) fn json(loaded: &Loaded) -> Value {
         "shards": mapping.shards,
         "cores": loaded.cores,
         "secret": "redacted",
-        "realms": mapping.realms.iter().map(|realm| self::realm(realm)).collect::<Vec<_>>(),
-        "softswitches": mapping.softswitches.iter().map(|s| softswitch(mapping, s)).collect::<Vec<_>>(),
+        "realms": mapping.realms.iter().map(|realm| self::realm(loaded, realm)).collect::<Vec<_>>(),
+        "softswitches": softswitches(loaded),
         "mappings": mapping.routes.iter().map(|r| route(mapping, r)).collect::<Vec<_>>(),
         "keepalive": {
             "interval_s": mapping.keepalive.interval.as_secs(),
@@ -27,15 +28,20 @@ pub(super) fn json(loaded: &Loaded) -> Value {
             "bindings": limits.bindings,
             "contacts_per_aor": limits.contacts_per_aor,
             "transactions": limits.transactions,
+            "streams": limits.streams,
+            "streams_per_source": limits.streams_per_source,
+            "stream_idle_s": limits.stream_idle.as_secs(),
             "media_idle_s": limits.media_idle.as_secs(),
             "setup_s": limits.setup.as_secs(),
             "port_rest_s": limits.port_rest.as_secs(),
         },
+        "dns": { "servers": loaded.dns },
         "admin": { "listen": loaded.admin },
     })
 }
 
-fn realm(realm: &Realm) -> Value {
+fn realm(loaded: &Loaded, realm: &Realm) -> Value {
+    let tls = loaded.tls.iter().find(|(id, _)| *id == realm.id).map(|(_, tls)| self::tls(tls));
     json!({
         "name": realm.name,
         "id": realm.id.0,
@@ -45,8 +51,14 @@ fn realm(realm: &Realm) -> Value {
         },
         "address": realm.address,
         "advertised": realm.advertised,
-        "sip": realm.sip.iter().map(|(_, port)| format!("udp/{port}")).collect::<Vec<_>>(),
+        "sip": realm.sip.iter().map(summary::listener).collect::<Vec<_>>(),
         "per_shard": realm.per_shard,
+        "per_shard_tls": realm.per_shard_tls,
+        "large": match realm.large {
+            Large::Udp => "udp",
+            Large::Tcp => "tcp",
+        },
+        "tls": tls,
         "media": [realm.media.first, realm.media.last],
         "learn_net": realm.learn_net,
         "keepalive": match realm.keepalive {
@@ -57,13 +69,30 @@ fn realm(realm: &Realm) -> Value {
     })
 }
 
-fn softswitch(mapping: &Mapping, softswitch: &Softswitch) -> Value {
+/// Where the keys are is nobody's business here.
+fn tls(tls: &TlsFiles) -> Value {
+    json!({
+        "certificates": tls.certificates.iter().map(|(certificate, _)| certificate).collect::<Vec<_>>(),
+        "clients": tls.clients,
+        "roots": tls.roots,
+    })
+}
+
+fn softswitches(loaded: &Loaded) -> Vec<Value> {
+    let all = loaded.mapping.softswitches.iter().zip(&loaded.targets);
+    all.map(|(peer, targets)| softswitch(&loaded.mapping, peer, targets)).collect()
+}
+
+fn softswitch(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target]) -> Value {
     json!({
         "name": softswitch.name,
         "realm": name(mapping, softswitch.realm),
-        "targets": softswitch.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "targets": targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "servers": softswitch.targets.iter().map(|server| format!("{server:?}")).collect::<Vec<_>>(),
         "sources": softswitch.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "domain": softswitch.domain,
+        "probe_s": softswitch.probe.map_or(0, |probe| probe.as_secs()),
+        "patience_s": softswitch.patience.as_secs(),
     })
 }
 
@@ -72,6 +101,16 @@ fn route(mapping: &Mapping, route: &Route) -> Value {
         "access": name(mapping, route.access),
         "softswitch": mapping.softswitches.get(route.softswitch).map(|softswitch| &softswitch.name),
         "domains": route.domains,
+        "registration": {
+            "way": match route.registration.way {
+                Way::Contact => "contact",
+                Way::Path => "path",
+            },
+            "terminal_s": route.registration.terminal.as_secs(),
+            "registrar_s": route.registration.registrar.as_secs(),
+            "absorb": route.registration.absorb,
+            "survive": route.registration.survive,
+        },
     })
 }
 

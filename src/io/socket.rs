@@ -52,6 +52,17 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Finds out whether TCP could listen on this address, beside our own listeners. Nothing is accepted meanwhile.
+///
+/// # Errors
+/// Those of `socket(2)`, `setsockopt(2)` and `bind(2)`.
+pub fn try_stream(address: SocketAddr) -> io::Result<()> {
+    let socket = stream(address)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())
+}
+
 /// A TCP socket that will dial `to` from any port of `from`.
 ///
 /// # Errors
@@ -107,5 +118,13 @@ mod tests {
         assert!(bind(address(&first), kind).is_ok());
         let exclusive = bind(address(&first), Kind::Signaling { shared: false });
         assert_eq!(exclusive.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_stream_address_that_another_listens_on_is_found_taken() {
+        let other = std::net::TcpListener::bind(loopback()).unwrap();
+        let error = try_stream(other.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(try_stream(loopback()).is_ok());
     }
 }

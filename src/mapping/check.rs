@@ -126,6 +126,6 @@ impl Check<'_> {
 fn socket_hint(text: &str, example: &str) -> String {
     match text.parse::<IpAddr>() {
         Ok(ip) => format!("add the port: \"{}\"", SocketAddr::new(ip, 5060)),
-        Err(_) => format!("write it as \"{example}\"; host names are not looked up"),
+        Err(_) => format!("write it as \"{example}\"; no name is looked up here"),
     }
 }

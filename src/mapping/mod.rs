@@ -13,14 +13,19 @@ mod raw;
 mod realms;
 mod routes;
 mod syntax;
+mod target;
+mod tls;
 mod validate;
 
 pub use intern::Interner;
 pub use machine::Machine;
 pub use problem::{Errors, Place, Problem, Severity};
+pub use target::{Host, Target};
+pub use tls::TlsFiles;
 
 use place::Source;
 use portolan_shards::realm::Mapping;
+use portolan_shards::types::RealmId;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,6 +43,12 @@ pub struct Loaded {
     pub cores: Vec<usize>,
     /// Where metrics and health are served; `None` when they are switched off.
     pub admin: Option<SocketAddr>,
+    /// What each softswitch of the mapping was configured with, in their order: its servers, or names of some.
+    pub targets: Vec<Vec<Target>>,
+    /// The certificates of the realms that have any.
+    pub tls: Vec<(RealmId, TlsFiles)>,
+    /// Name servers; none: the system's.
+    pub dns: Vec<SocketAddr>,
     /// What the operator should look at.
     pub warnings: Vec<Problem>,
     /// The files that were read, the main one first.
@@ -93,7 +104,9 @@ impl Loader {
         files.extend(fragments(path)?);
         let sources: Result<Vec<_>, _> = files.iter().map(|file| read(file)).collect();
         let loaded = self.validate(&sources?)?;
-        Ok(Loaded { files, ..loaded })
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let tls = loaded.tls.iter().map(|(realm, tls)| (*realm, tls.under(directory))).collect();
+        Ok(Loaded { files, tls, ..loaded })
     }
 
     /// Parse one text. `name` is what messages call it.
@@ -123,14 +136,22 @@ impl Loader {
             generation: running.map_or(1, |running| running.generation + 1),
             shards: valid.shards,
             secret: valid.secret.or(running.map(|running| running.secret)).unwrap_or(self.random),
-            realms: valid.realms,
-            softswitches: valid.softswitches,
-            routes: valid.routes,
+            realms: valid.network.realms,
+            softswitches: valid.network.softswitches,
+            routes: valid.network.routes,
             keepalive: valid.keepalive,
             limits: valid.limits,
         };
-        let (cores, admin, warnings) = (valid.cores, valid.admin, valid.warnings);
-        Ok(Loaded { mapping: Arc::new(mapping), cores, admin, warnings, files: Vec::new() })
+        Ok(Loaded {
+            mapping: Arc::new(mapping),
+            cores: valid.cores,
+            admin: valid.admin,
+            targets: valid.network.targets,
+            tls: valid.network.tls,
+            dns: valid.dns,
+            warnings: valid.warnings,
+            files: Vec::new(),
+        })
     }
 
     /// Refuse what only a restart can change: port slices, dispatch and sockets of the process depend on it.

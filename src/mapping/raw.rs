@@ -1,6 +1,7 @@
 //! The configuration as it is written: the RON schema, before anything is checked.
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,6 +17,7 @@ pub(super) struct RawFile {
     pub(super) keepalive: RawKeepalive,
     pub(super) limits: RawLimits,
     pub(super) admin: RawAdmin,
+    pub(super) dns: RawDns,
     pub(super) secret: Option<String>,
 }
 
@@ -46,6 +48,9 @@ pub(super) struct RawRealm {
     #[serde(default)]
     pub(super) sip: Vec<RawListener>,
     pub(super) per_shard: Option<u16>,
+    pub(super) per_shard_tls: Option<u16>,
+    pub(super) large: Option<RawLarge>,
+    pub(super) tls: Option<RawTls>,
     pub(super) media: (u16, u16),
     pub(super) learn_net: Option<bool>,
     pub(super) keepalive: Option<RawMethod>,
@@ -62,6 +67,35 @@ pub(super) enum RawSide {
 #[serde(rename = "Listener")]
 pub(super) enum RawListener {
     Udp(u16),
+    Tcp(u16),
+    Tls(u16),
+    Ws(u16),
+    Wss(u16),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename = "Large")]
+pub(super) enum RawLarge {
+    Udp,
+    Tcp,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename = "Tls", deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) certificate: String,
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) also: Vec<(String, String)>,
+    pub(super) clients: Option<String>,
+    pub(super) roots: Option<RawRoots>,
+}
+
+/// A text, or a bare word that the check looks up in the text: `ron` does not tell it.
+#[derive(Debug)]
+pub(super) enum RawRoots {
+    File(String),
+    Word,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -76,11 +110,26 @@ pub(super) enum RawMethod {
 #[serde(rename = "Softswitch", deny_unknown_fields)]
 pub(super) struct RawSoftswitch {
     pub(super) realm: String,
-    pub(super) targets: Vec<String>,
+    pub(super) targets: Vec<RawTarget>,
     #[serde(default)]
     pub(super) sources: Vec<String>,
     pub(super) domain: Option<String>,
+    pub(super) probe_s: Option<u64>,
+    pub(super) patience_s: Option<u64>,
 }
+
+/// A target as a record; a text is a record that has only `uri`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "Target", deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub(super) uri: String,
+    pub(super) priority: Option<u16>,
+    pub(super) weight: Option<u16>,
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawTarget(pub(super) RawServer);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename = "Mapping", deny_unknown_fields)]
@@ -89,6 +138,26 @@ pub(super) struct RawMapping {
     pub(super) softswitch: String,
     #[serde(default)]
     pub(super) domains: Vec<String>,
+    #[serde(default)]
+    pub(super) registration: RawRegistration,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "Registration", deny_unknown_fields, default)]
+pub(super) struct RawRegistration {
+    pub(super) way: RawWay,
+    pub(super) terminal_s: u64,
+    pub(super) registrar_s: u64,
+    pub(super) absorb: bool,
+    pub(super) survive: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename = "Way")]
+pub(super) enum RawWay {
+    #[default]
+    Contact,
+    Path,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,6 +180,9 @@ pub(super) struct RawLimits {
     pub(super) bindings: Option<usize>,
     pub(super) contacts_per_aor: Option<usize>,
     pub(super) transactions: Option<usize>,
+    pub(super) streams: Option<usize>,
+    pub(super) streams_per_source: Option<usize>,
+    pub(super) stream_idle_s: Option<u64>,
     pub(super) media_idle_s: Option<u64>,
     pub(super) setup_s: Option<u64>,
     pub(super) port_rest_s: Option<u64>,
@@ -126,6 +198,61 @@ pub(super) struct RawAdmin {
 impl Default for RawAdmin {
     fn default() -> Self {
         Self { listen: Some("127.0.0.1:9060".to_owned()) }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "Dns", deny_unknown_fields, default)]
+pub(super) struct RawDns {
+    /// Empty: those of the system.
+    pub(super) servers: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for RawTarget {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(TargetVisitor)
+    }
+}
+
+struct TargetVisitor;
+
+impl<'de> Visitor<'de> for TargetVisitor {
+    type Value = RawTarget;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a target: \"10.0.0.20:5060\" or (uri: \"...\", priority: 1)")
+    }
+
+    fn visit_str<E: Error>(self, uri: &str) -> Result<Self::Value, E> {
+        Ok(RawTarget(RawServer { uri: uri.to_owned(), ..RawServer::default() }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        RawServer::deserialize(MapAccessDeserializer::new(map)).map(RawTarget)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawRoots {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(RootsVisitor)
+    }
+}
+
+struct RootsVisitor;
+
+impl Visitor<'_> for RootsVisitor {
+    type Value = RawRoots;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a file's name or System")
+    }
+
+    fn visit_str<E: Error>(self, file: &str) -> Result<Self::Value, E> {
+        Ok(RawRoots::File(file.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(RawRoots::Word)
     }
 }
 

@@ -4,19 +4,38 @@ use super::check::Check;
 use super::merge::Item;
 use super::place::At;
 use super::problem::Place;
-use super::raw::{RawListener, RawMethod, RawRealm, RawSide};
+use super::raw::{RawLarge, RawListener, RawMethod, RawRealm, RawSide};
 use portolan_shards::limits::PORT_RESERVE;
-use portolan_shards::realm::{KeepaliveMethod, PortRange, Realm};
+use portolan_shards::realm::{KeepaliveMethod, Large, PortRange, Realm};
 use portolan_shards::types::{RealmId, ShardId, Side, Transport};
 use std::net::IpAddr;
 
 /// Ports that one realm claims on its address.
 struct Claim<'a> {
     address: IpAddr,
+    ports: Ports,
     first: u16,
     last: u16,
     what: String,
     at: At<'a>,
+}
+
+/// Whose ports: the same number may be a UDP and a TCP port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ports {
+    Udp,
+    Tcp,
+    Both,
+}
+
+impl Ports {
+    fn of(transport: Transport) -> Self {
+        if transport.is_reliable() { Self::Tcp } else { Self::Udp }
+    }
+
+    fn meet(self, other: Self) -> bool {
+        self == other || self == Self::Both || other == Self::Both
+    }
 }
 
 /// Check all realms. The result has the realms that are sound in themselves, in order, `None` for the others;
@@ -46,8 +65,10 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
     }
     Some(Realm {
         advertised: advertised?,
-        sip: raw.sip.iter().map(|&RawListener::Udp(port)| (Transport::Udp, port)).collect(),
+        sip: raw.sip.iter().map(|&raw| listener(raw)).collect(),
         per_shard: raw.per_shard,
+        per_shard_tls: raw.per_shard_tls,
+        large: large(raw.large),
         learn_net: raw.learn_net.unwrap_or(false),
         keepalive: method(raw.keepalive),
         ..Realm::new(RealmId::default(), &item.name, side(raw.side), address?, media?)
@@ -64,9 +85,11 @@ fn same_family(check: &mut Check<'_>, at: At<'_>, address: Option<IpAddr>, adver
 }
 
 fn listeners(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm) {
-    for (index, &RawListener::Udp(port)) in raw.sip.iter().enumerate() {
+    for (index, &raw) in raw.sip.iter().enumerate() {
+        let (transport, port) = listener(raw);
         if port == 0 {
-            check.error(at.field("sip").nth(index), "a listener needs a port", "SIP's own is `Udp(5060)`");
+            let hint = format!("SIP's own is `{transport:?}({})`", transport.default_port());
+            check.error(at.field("sip").nth(index), "a listener needs a port", hint);
         }
     }
 }
@@ -76,9 +99,15 @@ fn access_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm) {
         let hint = "add `sip: [Udp(5060)]`";
         check.error(at.field("sip"), "no terminal can reach an access realm without a listener", hint);
     }
-    if raw.per_shard.is_some() {
-        let hint = "remove it: all shards share an access realm's listeners";
-        check.error(at.field("per_shard"), "`per_shard` belongs to core realms", hint);
+    for (name, given) in [("per_shard", raw.per_shard), ("per_shard_tls", raw.per_shard_tls)] {
+        if given.is_some() {
+            let hint = "remove it: all shards share an access realm's listeners";
+            check.error(at.field(name), format!("`{name}` belongs to core realms"), hint);
+        }
+    }
+    if raw.large.is_some() {
+        let hint = "remove it: terminals are answered by the way they came";
+        check.error(at.field("large"), "`large` belongs to core realms", hint);
     }
 }
 
@@ -91,23 +120,29 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
         let hint = "remove it: only terminals' NAT mappings are kept alive";
         check.error(at.field("keepalive"), "`keepalive` belongs to access realms", hint);
     }
-    match raw.per_shard {
-        None => {
-            let hint = format!("add `per_shard: 6000`: shard n listens on 6000+n ({shards} ports)");
-            check.error_at_key(at, "a core realm needs `per_shard`, the first shard's own port", hint);
+    for (index, raw) in raw.sip.iter().enumerate() {
+        if matches!(raw, RawListener::Ws(_) | RawListener::Wss(_)) {
+            let hint = "remove it: only terminals come by WebSocket";
+            check.error(at.field("sip").nth(index), "WebSocket belongs to access realms", hint);
         }
-        Some(0) => {
-            check.error(at.field("per_shard"), "`per_shard` cannot be 0", "for example `per_shard: 6000`");
-        }
+    }
+    if raw.per_shard.is_none() {
+        let hint = format!("add `per_shard: 6000`: shard n listens on 6000+n ({shards} ports)");
+        check.error_at_key(at, "a core realm needs `per_shard`, the first shard's own port", hint);
+    }
+    own_ports(check, at.field("per_shard"), "per_shard: 6000", raw.per_shard, shards);
+    own_ports(check, at.field("per_shard_tls"), "per_shard_tls: 6100", raw.per_shard_tls, shards);
+}
+
+fn own_ports(check: &mut Check<'_>, at: At<'_>, example: &str, first: Option<u16>, shards: u16) {
+    let name = example.split(':').next().unwrap_or_default();
+    match first {
+        Some(0) => check.error(at, format!("`{name}` cannot be 0"), format!("for example `{example}`")),
         Some(first) if u32::from(first) + u32::from(shards) - 1 > u32::from(u16::MAX) => {
             let hint = format!("at most {} for {shards} shards", u32::from(u16::MAX) + 1 - u32::from(shards));
-            check.error(
-                at.field("per_shard"),
-                format!("{first} and {shards} shards go beyond port 65535"),
-                hint,
-            );
+            check.error(at, format!("{first} and {shards} shards go beyond port 65535"), hint);
         }
-        Some(_) => {}
+        _ => {}
     }
 }
 
@@ -152,33 +187,36 @@ fn media(check: &mut Check<'_>, at: At<'_>, (first, last): (u16, u16), shards: u
 /// All that a sound realm binds on its address.
 fn claims<'a>(item: &Item<'a, RawRealm>, realm: Option<&Realm>, shards: u16) -> Vec<Claim<'a>> {
     let Some(realm) = realm else { return Vec::new() };
-    let claim = |first, last, what: &str, at| {
+    let claim = |ports, (first, last), what: String, at| {
         let what = format!("{what} of \"{}\"", realm.name);
-        Claim { address: realm.address, first, last, what, at }
+        Claim { address: realm.address, ports, first, last, what, at }
     };
-    let listener = |(index, &(_, port)): (usize, &(Transport, u16))| {
-        claim(port, port, &format!("the listener {port}"), item.at.field("sip").nth(index))
+    let listener = |(index, &(transport, port)): (usize, &(Transport, u16))| {
+        let what = format!("the listener {transport:?}({port})");
+        claim(Ports::of(transport), (port, port), what, item.at.field("sip").nth(index))
+    };
+    let own = |ports, name: &str, first: Option<u16>| {
+        let first = first?;
+        let last = first.saturating_add(shards - 1);
+        let what = format!("the shards' own ports {first}-{last}");
+        Some(claim(ports, (first, last), what, item.at.field(name)))
     };
     let mut all: Vec<_> = realm.sip.iter().enumerate().map(listener).collect();
-    if let Some(first) = realm.per_shard {
-        let last = first.saturating_add(shards - 1);
-        all.push(claim(
-            first,
-            last,
-            &format!("the shards' own ports {first}-{last}"),
-            item.at.field("per_shard"),
-        ));
-    }
+    all.extend(own(Ports::Both, "per_shard", realm.per_shard));
+    all.extend(own(Ports::Tcp, "per_shard_tls", realm.per_shard_tls));
     let first = realm.media.slice(shards, ShardId(0)).first;
     let last = realm.media.slice(shards, ShardId(shards - 1)).last;
-    all.push(claim(first, last, &format!("the media ports {first}-{last}"), item.at.field("media")));
+    let what = format!("the media ports {first}-{last}");
+    all.push(claim(Ports::Udp, (first, last), what, item.at.field("media")));
     all
 }
 
 fn overlaps(check: &mut Check<'_>, claims: &[Claim<'_>]) {
     for (index, later) in claims.iter().enumerate() {
-        let meets =
-            |c: &&Claim<'_>| c.address == later.address && c.first <= later.last && later.first <= c.last;
+        let meets = |c: &&Claim<'_>| {
+            let numbers = c.first <= later.last && later.first <= c.last;
+            c.address == later.address && c.ports.meet(later.ports) && numbers
+        };
         if let Some(earlier) = claims[..index].iter().find(meets) {
             let place = Place::new(earlier.at.source, earlier.at.span());
             let hint = format!("the other is at {}:{}:{}", place.file, place.line, place.column);
@@ -192,6 +230,23 @@ const fn side(raw: RawSide) -> Side {
     match raw {
         RawSide::Access => Side::Access,
         RawSide::Core => Side::Core,
+    }
+}
+
+const fn listener(raw: RawListener) -> (Transport, u16) {
+    match raw {
+        RawListener::Udp(port) => (Transport::Udp, port),
+        RawListener::Tcp(port) => (Transport::Tcp, port),
+        RawListener::Tls(port) => (Transport::Tls, port),
+        RawListener::Ws(port) => (Transport::Ws, port),
+        RawListener::Wss(port) => (Transport::Wss, port),
+    }
+}
+
+const fn large(raw: Option<RawLarge>) -> Large {
+    match raw {
+        None | Some(RawLarge::Udp) => Large::Udp,
+        Some(RawLarge::Tcp) => Large::Tcp,
     }
 }
 

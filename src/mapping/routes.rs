@@ -3,13 +3,20 @@
 use super::check::Check;
 use super::merge::Item;
 use super::place::At;
-use super::raw::{RawMapping, RawRealm, RawSide, RawSoftswitch};
+use super::raw::{RawMapping, RawRealm, RawRegistration, RawSide, RawSoftswitch, RawWay};
 use super::syntax::choices;
+use super::target::{Target, targets};
 use ipnet::IpNet;
-use portolan_shards::realm::{Realm, Registration, Route, Server, Softswitch};
+use portolan_shards::realm::{Realm, Registration, Route, Softswitch, Way};
 use portolan_shards::types::RealmId;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
+
+/// Seconds between two probes where several servers may be and nothing else is said.
+const PROBE_S: u64 = 10;
+/// A week, in seconds.
+const WEEK_S: u64 = 7 * 24 * 3600;
 
 /// Realms by name, checked or not: a mistake in a realm must not make all that name it look wrong.
 pub(super) struct Known<'k, 'a> {
@@ -44,7 +51,7 @@ pub(super) fn softswitches(
     check: &mut Check<'_>,
     items: &[Item<'_, RawSoftswitch>],
     known: &Known<'_, '_>,
-) -> Vec<Option<Softswitch>> {
+) -> Vec<Option<(Softswitch, Vec<Target>)>> {
     check.names("softswitch", items.iter().map(|item| (item.name.as_str(), item.at)));
     items.iter().map(|item| softswitch(check, item, known)).collect()
 }
@@ -53,43 +60,33 @@ fn softswitch(
     check: &mut Check<'_>,
     item: &Item<'_, RawSoftswitch>,
     known: &Known<'_, '_>,
-) -> Option<Softswitch> {
+) -> Option<(Softswitch, Vec<Target>)> {
     let (raw, at) = (&item.raw, item.at);
     let realm = known.realm(check, at.field("realm"), &raw.realm, RawSide::Core);
-    if raw.targets.is_empty() {
-        check.error(
-            at.field("targets"),
-            "a softswitch needs a target",
-            "for example `targets: [\"10.0.0.20:5060\"]`",
-        );
-    }
-    let each_target = raw.targets.iter().enumerate();
-    let targets: Vec<_> =
-        each_target.filter_map(|(n, text)| target(check, at.field("targets").nth(n), text, realm)).collect();
+    let targets = targets(check, at.field("targets"), &raw.targets, realm);
     let each_source = raw.sources.iter().enumerate();
     let sources: Vec<_> =
         each_source.filter_map(|(n, text)| source(check, at.field("sources").nth(n), text)).collect();
     if let Some(domain) = &raw.domain {
         self::domain(check, at.field("domain"), domain);
     }
-    let realm = realm?.id;
+    let probe = probe(check, at.field("probe_s"), raw.probe_s, &targets);
+    let patience = raw.patience_s.unwrap_or(Softswitch::PATIENCE.as_secs());
+    check.within(at.field("patience_s"), "a patience", patience, 1..=32);
+    let patience = Duration::from_secs(patience);
     let domain = raw.domain.clone();
-    Some(Softswitch { sources, domain, ..Softswitch::new(&item.name, realm, targets) })
+    let servers = targets.iter().filter_map(Target::server).collect();
+    let softswitch =
+        Softswitch { sources, domain, probe, patience, ..Softswitch::new(&item.name, realm?.id, servers) };
+    Some((softswitch, targets))
 }
 
-fn target(check: &mut Check<'_>, at: At<'_>, text: &str, realm: Option<&Realm>) -> Option<Server> {
-    let bare = text.strip_prefix("sip:").unwrap_or(text);
-    let address = check.socket(at, bare, "10.0.0.20:5060")?;
-    let realm = realm?;
-    if address.is_ipv4() != realm.address.is_ipv4() {
-        let hint = format!("give an address of the same family as {}", realm.address);
-        check.error(at, format!("{address} cannot be reached from the realm \"{}\"", realm.name), hint);
-    }
-    if address.ip() == realm.address && realm.sip.iter().any(|&(_, port)| port == address.port()) {
-        let hint = "name the softswitch's address, or requests would run in a circle";
-        check.error(at, format!("{address} is Portolan's own address"), hint);
-    }
-    Some(Server::udp(address))
+/// A single address is not probed: there is no other to go to.
+fn probe(check: &mut Check<'_>, at: At<'_>, given: Option<u64>, targets: &[Target]) -> Option<Duration> {
+    let several = targets.len() > 1 || targets.iter().any(Target::is_name);
+    let seconds = given.unwrap_or(if several { PROBE_S } else { 0 });
+    check.within(at, "a probe interval", seconds, 0..=3600);
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 fn source(check: &mut Check<'_>, at: At<'_>, text: &str) -> Option<IpNet> {
@@ -143,12 +140,31 @@ fn route(
     for (n, text) in raw.domains.iter().enumerate() {
         domain(check, at.field("domains").nth(n), text);
     }
-    Some(Route {
-        access: access?,
-        softswitch: softswitch?,
-        domains: raw.domains.clone(),
-        registration: Registration::default(),
-    })
+    let registration = registration(check, at.field("registration"), &raw.registration);
+    Some(Route { access: access?, softswitch: softswitch?, domains: raw.domains.clone(), registration })
+}
+
+fn registration(check: &mut Check<'_>, at: At<'_>, raw: &RawRegistration) -> Registration {
+    check.within(at.field("terminal_s"), "a terminal's lifetime", raw.terminal_s, 0..=WEEK_S);
+    check.within(at.field("registrar_s"), "a registrar's lifetime", raw.registrar_s, 0..=WEEK_S);
+    if (1..30).contains(&raw.terminal_s) {
+        let hint = "0 leaves it to the registrar; keepalives need no registration";
+        check.warning(at.field("terminal_s"), "terminals will register all the time", hint);
+    }
+    if raw.absorb && raw.terminal_s == 0 && raw.registrar_s == 0 {
+        let hint = "add `registrar_s: 3600` or `terminal_s: 120`: refreshes between two of the registrar's are absorbed";
+        check.warning(at.field("absorb"), "both lifetimes are the same: nothing can be absorbed", hint);
+    }
+    Registration {
+        way: match raw.way {
+            RawWay::Contact => Way::Contact,
+            RawWay::Path => Way::Path,
+        },
+        terminal: Duration::from_secs(raw.terminal_s),
+        registrar: Duration::from_secs(raw.registrar_s),
+        absorb: raw.absorb,
+        survive: raw.survive,
+    }
 }
 
 /// First match wins: what an earlier mapping takes whole is never asked of a later one.

@@ -30,15 +30,14 @@ fn explain(source: &Source, error: &SpannedError) -> Problem {
 fn describe(error: &Error) -> (String, Option<String>, Option<String>) {
     match error {
         Error::NoSuchStructField { expected, found, outer } => {
-            let owner = outer.as_deref().map_or_else(String::new, |outer| format!(" in {outer}"));
+            let owner = owner(outer).map_or_else(String::new, |outer| format!(" in {outer}"));
             (format!("unknown field `{found}`{owner}"), Some(found.clone()), Some(choices(found, expected)))
         }
         Error::NoSuchEnumVariant { expected, found, .. } => {
-            let hint = transport_hint(found, expected).unwrap_or_else(|| choices(found, expected));
-            (format!("unknown value `{found}`"), Some(found.clone()), Some(hint))
+            (format!("unknown value `{found}`"), Some(found.clone()), Some(choices(found, expected)))
         }
         Error::MissingStructField { field, outer } => {
-            let owner = outer.as_deref().unwrap_or("the file");
+            let owner = owner(outer).unwrap_or("the file");
             (format!("{owner} lacks the field `{field}`"), None, Some(format!("add `{field}: ...`")))
         }
         Error::DuplicateStructField { field, .. } => {
@@ -53,9 +52,9 @@ fn describe(error: &Error) -> (String, Option<String>, Option<String>) {
     }
 }
 
-fn transport_hint(found: &str, expected: &[&str]) -> Option<String> {
-    let stream = matches!(found.to_ascii_lowercase().as_str(), "tcp" | "tls" | "ws" | "wss");
-    (expected == ["Udp"] && stream).then(|| "this version carries SIP over UDP only: `Udp(5060)`".to_owned())
+/// `ron` forgets the name of the one record that may also be a text.
+fn owner(outer: &Option<String>) -> Option<&str> {
+    outer.as_deref().map(|outer| if outer.is_empty() { "Target" } else { outer })
 }
 
 fn syntax_hint(error: &Error) -> Option<String> {

@@ -6,11 +6,14 @@ use super::machine::Machine;
 use super::merge::{Merged, merge};
 use super::place::{At, Source};
 use super::problem::{Errors, Problem};
-use super::raw::{RawKeepalive, RawLimits, RawShards};
+use super::raw::{RawDns, RawKeepalive, RawLimits, RawShards};
 use super::realms::realms;
 use super::routes::{Known, routes, softswitches};
+use super::target::Target;
+use super::tls::{TlsFiles, tls};
 use portolan_shards::limits::Limits;
 use portolan_shards::realm::{Keepalive, Realm, Route, Softswitch};
+use portolan_shards::types::RealmId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,12 +28,11 @@ pub(super) struct Valid {
     pub(super) cores: Vec<usize>,
     pub(super) shards: u16,
     pub(super) secret: Option<[u8; 32]>,
-    pub(super) realms: Vec<Arc<Realm>>,
-    pub(super) softswitches: Vec<Arc<Softswitch>>,
-    pub(super) routes: Vec<Route>,
+    pub(super) network: Network,
     pub(super) keepalive: Keepalive,
     pub(super) limits: Limits,
     pub(super) admin: Option<SocketAddr>,
+    pub(super) dns: Vec<SocketAddr>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -53,15 +55,19 @@ pub(super) fn validate(
     let at = merged.root.field("admin").field("listen");
     let admin = admin.and_then(|text| check.socket(at, text, "127.0.0.1:9060"));
     let network = network(&mut check, &merged, shards, interner);
-    let Network { realms, softswitches, routes } = network;
+    let dns = dns(&mut check, merged.root.field("dns").field("servers"), &merged.main.dns);
     let warnings = check.finish()?;
-    Ok(Valid { cores, shards, secret, realms, softswitches, routes, keepalive, limits, admin, warnings })
+    Ok(Valid { cores, shards, secret, network, keepalive, limits, admin, dns, warnings })
 }
 
-struct Network {
-    realms: Vec<Arc<Realm>>,
-    softswitches: Vec<Arc<Softswitch>>,
-    routes: Vec<Route>,
+/// Realms, softswitches and what leads from one to the other.
+pub(super) struct Network {
+    pub(super) realms: Vec<Arc<Realm>>,
+    pub(super) tls: Vec<(RealmId, TlsFiles)>,
+    pub(super) softswitches: Vec<Arc<Softswitch>>,
+    /// Of each softswitch.
+    pub(super) targets: Vec<Vec<Target>>,
+    pub(super) routes: Vec<Route>,
 }
 
 fn network(check: &mut Check<'_>, merged: &Merged<'_>, shards: u16, interner: &mut Interner) -> Network {
@@ -70,17 +76,22 @@ fn network(check: &mut Check<'_>, merged: &Merged<'_>, shards: u16, interner: &m
         check.error(merged.root.field("realms"), "there is no realm: nothing would listen", hint);
     }
     let mut checked = realms(check, &merged.realms, shards);
+    let mut tls = Vec::new();
     for (realm, item) in checked.iter_mut().zip(&merged.realms) {
         number(check, realm.as_mut(), item.at, interner);
+        let files = self::tls(check, item);
+        tls.extend(realm.as_ref().map(|realm| realm.id).zip(files));
     }
     let known = Known { raw: &merged.realms, checked: &checked };
     let softswitches = softswitches(check, &merged.softswitches, &known);
     let routes = routes(check, &merged.mappings, &known, &merged.softswitches);
-    Network {
-        realms: checked.into_iter().flatten().map(Arc::new).collect(),
-        softswitches: softswitches.into_iter().flatten().map(Arc::new).collect(),
-        routes,
-    }
+    let (softswitches, targets) = softswitches
+        .into_iter()
+        .flatten()
+        .map(|(softswitch, targets)| (Arc::new(softswitch), targets))
+        .unzip();
+    let realms = checked.into_iter().flatten().map(Arc::new).collect();
+    Network { realms, tls, softswitches, targets, routes }
 }
 
 fn number(check: &mut Check<'_>, realm: Option<&mut Realm>, at: At<'_>, interner: &mut Interner) {
@@ -159,6 +170,11 @@ fn keepalive(check: &mut Check<'_>, at: At<'_>, raw: &RawKeepalive) -> Keepalive
     Keepalive { interval: Duration::from_secs(raw.interval_s), misses: raw.misses }
 }
 
+fn dns(check: &mut Check<'_>, at: At<'_>, raw: &RawDns) -> Vec<SocketAddr> {
+    let each = raw.servers.iter().enumerate();
+    each.filter_map(|(n, text)| check.socket(at.nth(n), text, "127.0.0.1:53")).collect()
+}
+
 fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
     let default = Limits::default();
     let mut count = |name: &str, value: Option<usize>, default: usize| {
@@ -170,6 +186,8 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
     let bindings = count("bindings", raw.bindings, default.bindings);
     let contacts_per_aor = count("contacts_per_aor", raw.contacts_per_aor, default.contacts_per_aor);
     let transactions = count("transactions", raw.transactions, default.transactions);
+    let streams = count("streams", raw.streams, default.streams);
+    let streams_per_source = count("streams_per_source", raw.streams_per_source, default.streams_per_source);
     let mut seconds = |name: &str, value: Option<u64>, default: Duration| {
         let value = value.unwrap_or(default.as_secs());
         check.within(at.field(name), &format!("`{name}`"), value, 1..=WEEK_S);
@@ -180,9 +198,9 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
         bindings,
         contacts_per_aor,
         transactions,
-        streams: default.streams,
-        streams_per_source: default.streams_per_source,
-        stream_idle: default.stream_idle,
+        streams,
+        streams_per_source,
+        stream_idle: seconds("stream_idle_s", raw.stream_idle_s, default.stream_idle),
         media_idle: seconds("media_idle_s", raw.media_idle_s, default.media_idle),
         setup: seconds("setup_s", raw.setup_s, default.setup),
         port_rest: seconds("port_rest_s", raw.port_rest_s, default.port_rest),
