@@ -1,6 +1,7 @@
 //! A mapping in a few lines, for people.
 
-use crate::mapping::{Loaded, Target, TlsFiles};
+use crate::mapping::{Loaded, Target};
+use crate::tls::RealmTls;
 use portolan_shards::realm::{Large, Mapping, Realm, Registration, Route, Softswitch, Way};
 use portolan_shards::types::{RealmId, Side, Transport};
 use std::fmt;
@@ -69,7 +70,7 @@ pub(crate) fn listener((transport, port): &(Transport, u16)) -> String {
     format!("{}/{port}", transport.token().to_ascii_lowercase())
 }
 
-fn tls_line(realm: &Realm, tls: &TlsFiles) -> String {
+fn tls_line(realm: &Realm, tls: &RealmTls) -> String {
     let certificates: Vec<_> = tls.certificates.iter().map(|(file, _)| file.display().to_string()).collect();
     let clients = tls.clients.as_ref();
     let clients = clients.map_or_else(String::new, |file| format!(", clients of {}", file.display()));

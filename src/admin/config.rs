@@ -1,7 +1,8 @@
 //! The running configuration as JSON, with all defaults spelled out and the secret redacted.
 
-use crate::mapping::{Loaded, Target, TlsFiles};
+use crate::mapping::{Loaded, Target};
 use crate::summary;
+use crate::tls::RealmTls;
 use portolan_shards::realm::{KeepaliveMethod, Large, Mapping, Realm, Route, Softswitch, Way};
 use portolan_shards::types::{RealmId, Side};
 use serde_json::{Value, json};
@@ -70,7 +71,7 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
 }
 
 /// Where the keys are is nobody's business here.
-fn tls(tls: &TlsFiles) -> Value {
+fn tls(tls: &RealmTls) -> Value {
     json!({
         "certificates": tls.certificates.iter().map(|(certificate, _)| certificate).collect::<Vec<_>>(),
         "clients": tls.clients,

@@ -21,8 +21,8 @@ pub use intern::Interner;
 pub use machine::Machine;
 pub use problem::{Errors, Place, Problem, Severity};
 pub use target::{Host, Target};
-pub use tls::TlsFiles;
 
+use crate::tls::RealmTls;
 use place::Source;
 use portolan_shards::realm::Mapping;
 use portolan_shards::types::RealmId;
@@ -46,7 +46,7 @@ pub struct Loaded {
     /// What each softswitch of the mapping was configured with, in their order: its servers, or names of some.
     pub targets: Vec<Vec<Target>>,
     /// The certificates of the realms that have any.
-    pub tls: Vec<(RealmId, TlsFiles)>,
+    pub tls: Vec<(RealmId, RealmTls)>,
     /// Name servers; none: the system's.
     pub dns: Vec<SocketAddr>,
     /// What the operator should look at.
@@ -105,7 +105,7 @@ impl Loader {
         let sources: Result<Vec<_>, _> = files.iter().map(|file| read(file)).collect();
         let loaded = self.validate(&sources?)?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        let tls = loaded.tls.iter().map(|(realm, tls)| (*realm, tls.under(directory))).collect();
+        let tls = loaded.tls.iter().map(|(realm, tls)| (*realm, tls::under(tls, directory))).collect();
         Ok(Loaded { files, tls, ..loaded })
     }
 

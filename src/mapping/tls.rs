@@ -4,40 +4,22 @@ use super::check::Check;
 use super::merge::Item;
 use super::place::At;
 use super::raw::{RawListener, RawRealm, RawRoots, RawTls};
+use crate::tls::RealmTls;
 use std::path::{Path, PathBuf};
 
-/// The files of one realm's TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificate chains (PEM) with their keys; the first one serves whoever names no host that another is for.
-    pub certificates: Vec<(PathBuf, PathBuf)>,
-    /// Authorities of the certificates that clients must show; `None`: clients show none.
-    pub clients: Option<PathBuf>,
-    /// Authorities of the servers that we dial; `None`: the system's.
-    pub roots: Option<PathBuf>,
-}
-
-impl TlsFiles {
-    /// Every file.
-    pub fn all(&self) -> impl Iterator<Item = &Path> {
-        let pairs = self.certificates.iter().flat_map(|(certificate, key)| [certificate, key]);
-        pairs.chain(&self.clients).chain(&self.roots).map(PathBuf::as_path)
-    }
-
-    /// The same files, relative ones from this directory.
-    pub(super) fn under(&self, directory: &Path) -> Self {
-        let pair =
-            |(certificate, key): &(PathBuf, PathBuf)| (directory.join(certificate), directory.join(key));
-        Self {
-            certificates: self.certificates.iter().map(pair).collect(),
-            clients: self.clients.as_ref().map(|file| directory.join(file)),
-            roots: self.roots.as_ref().map(|file| directory.join(file)),
-        }
+/// The same files, relative ones from this directory.
+pub(super) fn under(tls: &RealmTls, directory: &Path) -> RealmTls {
+    let pair = |(certificate, key): &(PathBuf, PathBuf)| (directory.join(certificate), directory.join(key));
+    RealmTls {
+        certificates: tls.certificates.iter().map(pair).collect(),
+        clients: tls.clients.as_ref().map(|file| directory.join(file)),
+        roots: tls.roots.as_ref().map(|file| directory.join(file)),
+        ..tls.clone()
     }
 }
 
 /// Check what a realm says about TLS; `None` when it has none.
-pub(super) fn tls(check: &mut Check<'_>, item: &Item<'_, RawRealm>) -> Option<TlsFiles> {
+pub(super) fn tls(check: &mut Check<'_>, item: &Item<'_, RawRealm>) -> Option<RealmTls> {
     let (raw, at) = (&item.raw, item.at);
     let listener = raw.sip.iter().position(|l| matches!(l, RawListener::Tls(_) | RawListener::Wss(_)));
     match (&raw.tls, listener) {
@@ -63,7 +45,7 @@ fn needs_certificate(check: &mut Check<'_>, at: Option<At<'_>>) {
     }
 }
 
-fn files(check: &mut Check<'_>, at: At<'_>, raw: &RawTls) -> TlsFiles {
+fn files(check: &mut Check<'_>, at: At<'_>, raw: &RawTls) -> RealmTls {
     let mut file = |at: At<'_>, name: &str| {
         if name.is_empty() {
             check.error(at, "a file's name is empty", "relative names start at the main file's directory");
@@ -82,7 +64,13 @@ fn files(check: &mut Check<'_>, at: At<'_>, raw: &RawTls) -> TlsFiles {
         Some(RawRoots::Word) => system(check, at.field("roots")),
         None => None,
     };
-    TlsFiles { certificates: std::iter::once(first).chain(also).collect(), clients, roots }
+    RealmTls {
+        certificates: std::iter::once(first).chain(also).collect(),
+        require_client: clients.is_some(),
+        clients,
+        roots,
+        verify_servers: true,
+    }
 }
 
 fn system(check: &mut Check<'_>, at: At<'_>) -> Option<PathBuf> {

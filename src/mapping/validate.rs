@@ -10,7 +10,8 @@ use super::raw::{RawDns, RawKeepalive, RawLimits, RawShards};
 use super::realms::realms;
 use super::routes::{Known, routes, softswitches};
 use super::target::Target;
-use super::tls::{TlsFiles, tls};
+use super::tls::tls;
+use crate::tls::RealmTls;
 use portolan_shards::limits::Limits;
 use portolan_shards::realm::{Keepalive, Realm, Route, Softswitch};
 use portolan_shards::types::RealmId;
@@ -63,7 +64,7 @@ pub(super) fn validate(
 /// Realms, softswitches and what leads from one to the other.
 pub(super) struct Network {
     pub(super) realms: Vec<Arc<Realm>>,
-    pub(super) tls: Vec<(RealmId, TlsFiles)>,
+    pub(super) tls: Vec<(RealmId, RealmTls)>,
     pub(super) softswitches: Vec<Arc<Softswitch>>,
     /// Of each softswitch.
     pub(super) targets: Vec<Vec<Target>>,
