@@ -258,10 +258,10 @@ mistakes! {
         "4:74+3 error: Tls lacks the field `key` | add `key: ...`",
     ];
     an_empty_file_name: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", also: [(\"c\", \"\")])", [
-        "4:124+2 error: a file's name is empty | relative names start at the main file's directory",
+        "4:121+2 error: a file's name is empty | relative names start at the main file's directory",
     ];
     roots_that_are_a_word: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", roots: Sytem)", [
-        "4:118+5 error: these are no authorities | `System`, or a file's name in double quotes",
+        "4:115+5 error: these are no authorities | `System`, or a file's name in double quotes",
     ];
     roots_of_the_system: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", roots: System)", [];
     web_sockets_in_a_core_realm: "[Udp(5060)], per_shard" => "[Ws(8080)], per_shard", [
@@ -271,8 +271,8 @@ mistakes! {
         "4:62+5 error: a listener needs a port | SIP's own is `Ws(80)`",
     ];
     what_belongs_to_core_realms_only: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\"), per_shard_tls: 6100, large: Tcp", [
-        "4:127+4 error: `per_shard_tls` belongs to core realms | remove it: all shards share an access realm's listeners",
-        "4:140+3 error: `large` belongs to core realms | remove it: terminals are answered by the way they came",
+        "4:124+4 error: `per_shard_tls` belongs to core realms | remove it: all shards share an access realm's listeners",
+        "4:137+3 error: `large` belongs to core realms | remove it: terminals are answered by the way they came",
     ];
     targets_of_all_kinds: "[\"127.0.3.1:5060\"]" => "[\"sip:127.0.3.1;transport=TCP\", \"SIP:sx.example.net\", \"sip:sx.example.net:5060;transport=udp\", (uri: \"127.0.3.2:5060\", priority: 1, weight: 10)]", [];
     a_tls_target_without_own_tls_port: "\"127.0.3.1:5060\"" => "\"sips:127.0.3.1\"", [
@@ -302,29 +302,29 @@ mistakes! {
     a_target_given_twice: "[\"127.0.3.1:5060\"]" => "[\"127.0.3.1:5060\", \"sip:127.0.3.1:5060\"]", [
         "7:71+20 error: the target `sip:127.0.3.1:5060` stands twice | keep one",
     ];
-    a_target_with_an_unknown_field: "\"127.0.3.1:5060\"" => "(uri: \"127.0.3.1:5060\", prio: 1)", [
-        "7:78+4 error: unknown field `prio` in Target | one of `uri`, `priority`, `weight`, `name`",
+    a_target_with_an_unknown_field: "\"127.0.3.1:5060\"" => "(uri: \"127.0.3.1:5060\", priorty: 1)", [
+        "7:77+7 error: unknown field `priorty` in Target | did you mean `priority`?",
     ];
     a_target_without_uri: "\"127.0.3.1:5060\"" => "(priority: 1)", [
         "7:53+13 error: Target lacks the field `uri` | add `uri: ...`",
     ];
     a_target_that_is_a_number: "\"127.0.3.1:5060\"" => "5060", [
-        "7:53+4 error: expected a target: \"10.0.0.20:5060\" or (uri: \"...\", priority: 1) but found the unsigned integer `5060` | -",
+        "7:53+4 error: expected a target: \"10.0.0.20:5060\" or (uri: \"...\", priority: 1) but found the unsigned integer `5060` instead | -",
     ];
     a_certificate_name_for_udp: "\"127.0.3.1:5060\"" => "(uri: \"127.0.3.1:5060\", name: \"a.example\")", [
-        "7:84+11 error: only a TLS target has a certificate's name | remove it, or write `;transport=tls` or `sips:`",
+        "7:83+11 error: only a TLS target has a certificate's name | remove it, or write `;transport=tls` or `sips:`",
     ];
     a_certificate_name_that_is_none: "\"127.0.3.1:5060\"" => "(uri: \"sip:a.example\", name: \"*.example\")", [
-        "7:83+11 error: `*.example` is not a name of a certificate | for example `name: \"sx.example.net\"`",
+        "7:82+11 error: `*.example` is not a name of a certificate | for example `name: \"sx.example.net\"`",
     ];
     a_probe_once_a_day: "domain: \"example.net\"" => "probe_s: 86400", [
-        "7:82+5 error: a probe interval of 86400 is out of range | give 0 to 3600",
+        "7:81+5 error: a probe interval of 86400 is out of range | give 0 to 3600",
     ];
     a_patience_beyond_timer_f: "domain: \"example.net\"" => "patience_s: 33", [
-        "7:85+2 error: a patience of 33 is out of range | give 1 to 32",
+        "7:84+2 error: a patience of 33 is out of range | give 1 to 32",
     ];
     no_patience: "domain: \"example.net\"" => "patience_s: 0", [
-        "7:85+1 error: a patience of 0 is out of range | give 1 to 32",
+        "7:84+1 error: a patience of 0 is out of range | give 1 to 32",
     ];
     an_unknown_way: "softswitch: \"sx\")]" => "softswitch: \"sx\", registration: (way: Pat))]", [
         "8:73+3 error: unknown value `Pat` | did you mean `Path`?",

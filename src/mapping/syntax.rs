@@ -30,14 +30,15 @@ fn explain(source: &Source, error: &SpannedError) -> Problem {
 fn describe(error: &Error) -> (String, Option<String>, Option<String>) {
     match error {
         Error::NoSuchStructField { expected, found, outer } => {
-            let owner = owner(outer).map_or_else(String::new, |outer| format!(" in {outer}"));
+            let owner = owner(expected.first().unwrap_or(&""), outer)
+                .map_or_else(String::new, |outer| format!(" in {outer}"));
             (format!("unknown field `{found}`{owner}"), Some(found.clone()), Some(choices(found, expected)))
         }
         Error::NoSuchEnumVariant { expected, found, .. } => {
             (format!("unknown value `{found}`"), Some(found.clone()), Some(choices(found, expected)))
         }
         Error::MissingStructField { field, outer } => {
-            let owner = owner(outer).unwrap_or("the file");
+            let owner = owner(field, outer).unwrap_or("the file");
             (format!("{owner} lacks the field `{field}`"), None, Some(format!("add `{field}: ...`")))
         }
         Error::DuplicateStructField { field, .. } => {
@@ -52,9 +53,9 @@ fn describe(error: &Error) -> (String, Option<String>, Option<String>) {
     }
 }
 
-/// `ron` forgets the name of the one record that may also be a text.
-fn owner(outer: &Option<String>) -> Option<&str> {
-    outer.as_deref().map(|outer| if outer.is_empty() { "Target" } else { outer })
+/// Who has the fields that begin with this one: `ron` takes the record around it for the one that may also be a text.
+fn owner<'o>(first: &str, outer: &'o Option<String>) -> Option<&'o str> {
+    if first == "uri" { Some("Target") } else { outer.as_deref() }
 }
 
 fn syntax_hint(error: &Error) -> Option<String> {
