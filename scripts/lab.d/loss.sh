@@ -23,7 +23,7 @@ lost() {
 # 200 calls through a NAT that loses 5 % of the signaling packets of each direction: 200 succeed.
 scenario_loss() {
     lose nata 5
-    exchange_peer steady-out callee core 7000
+    exchange_peer steady-out callee core 7000 -timeout 90s
     await 5 listens core 10.0.0.30 7000
     exchange_peer steady-out caller access 7000 "$PROXY:5060" -m 200 -r 10 -l 200 -s 97000 -key from 211 -timeout 75s
     check "200 of 200 calls, UDP to UDP" exchange_end steady-out

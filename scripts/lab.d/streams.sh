@@ -164,3 +164,26 @@ scenario_failover() {
     halt trunk
     halt portolan
 }
+
+# The same losses with TLS on one side: a UDP terminal with a softswitch on TLS, a TLS terminal with one on UDP; 200 of 200 each.
+scenario_loss_tls() {
+    streams_up
+    lose nata 5
+    lose natb 5
+    tunnel tunnel b1 5061 "$PROXY:5061"
+    exchange_peer steady-out callee core 7000 -timeout 90s
+    await 5 listens core 10.0.0.30 7000
+    local file load=(-m 200 -r 10 -l 200 -s 97000 -key from 211 -rtp_echo -timeout 75s -timeout_error)
+    file=$(exchange_file steady caller access)
+    sipp_command "$file" 192.168.1.10 "$BY_TLS:5060" -p 7001 "${load[@]}"
+    spawn by-udp a1 "${SIPP[@]}"
+    VIA=TLS sipp_command "$file" 192.168.1.10 127.0.0.1:5061 -t t1 -p 7001 "${load[@]}"
+    spawn by-tls b1 "${SIPP[@]}"
+    check "200 of 200 calls, UDP terminal to TLS softswitch" over by-udp
+    check "200 of 200 calls, TLS terminal to UDP softswitch" over by-tls
+    halt steady-out-callee
+    halt tunnel
+    check "the NATs did lose packets" both_positive "$(lost nata)" "$(lost natb)"
+}
+
+both_positive() { [ "$1" -gt 0 ] && [ "$2" -gt 0 ]; }
