@@ -31,15 +31,15 @@ exchange_file() {
 # exchange_peer NAME-DIRECTION ROLE SIDE PORT OPTIONS...: one SIPp in the background, on a port of its own. A terminal speaks
 # $TRANSPORT (default udp); TLS goes through a tunnel on 127.0.0.1:5061.
 exchange_peer() {
-    local name=$1 role=$2 side=$3 port=$4 room=a1 address=192.168.1.10 file transport=() via=UDP
+    local name=$1 role=$2 side=$3 port=$4 room=a1 address=192.168.1.10 file how=() via=UDP
     shift 4
     if [ "$side" = core ]; then
-        room=core address=10.0.0.30
+        room=core address=10.0.0.30 how=(-rtp_echo)
     elif [ "${TRANSPORT:-udp}" != udp ]; then
-        transport=(-t t1) via=${TRANSPORT^^}
+        how=(-t t1) via=${TRANSPORT^^}
     fi
     file=$(exchange_file "${name%-*}" "$role" "$side") || return 1
-    VIA=$via sipp_command "$file" "$address" "${transport[@]}" -p "$port" -mp $((20000 + (port - 7000) * 20)) -rtp_echo \
+    VIA=$via sipp_command "$file" "$address" "${how[@]}" -p "$port" -mp $((20000 + (port - 7000) * 20)) \
         -timeout 25s -timeout_error "$@" \
         -trace_err -error_file "$OUT/$name.$role.err" -trace_msg -message_file "$OUT/$name.$role.msg"
     spawn "$name-$role" "$room" "${SIPP[@]}"
