@@ -265,6 +265,9 @@ impl Route {
 pub struct Registration {
     /// How the registrar is told the way back.
     pub way: Way,
+    /// The shortest lifetime that a terminal may ask for; 423 answers less (RFC 3261 section 10.3). At most one hour.
+    /// Zero: any.
+    pub shortest: Duration,
     /// The longest lifetime that a terminal is told: it registers again at least this often. Zero: the registrar's.
     pub terminal: Duration,
     /// The lifetime that is asked of the registrar, if longer than what the terminal asked. Zero: the terminal's.
@@ -273,16 +276,21 @@ pub struct Registration {
     pub absorb: bool,
     /// While no server answers, go on answering refreshes of bindings that the registrar had confirmed.
     pub survive: bool,
+    /// Tell the registrar when a terminal is gone: its connection has ended, it answers no keepalive, or it did not
+    /// come back in the lifetime that it was told. Useful where registrars do not challenge what comes from us.
+    pub deregister: bool,
 }
 
 impl Default for Registration {
     fn default() -> Self {
         Self {
             way: Way::Contact,
+            shortest: Duration::ZERO,
             terminal: Duration::ZERO,
             registrar: Duration::ZERO,
             absorb: false,
             survive: false,
+            deregister: false,
         }
     }
 }

@@ -84,6 +84,12 @@ pub struct Stats {
     pub keepalives_missed: u64,
     /// Bindings dropped because the terminal is gone.
     pub bindings_lost: u64,
+    /// Refreshes answered in the registrar's place.
+    pub registrations_absorbed: u64,
+    /// Refreshes answered because no server did.
+    pub registrations_survived: u64,
+    /// Registrations ended in a dead terminal's name.
+    pub registrations_ended: u64,
     /// Media ports that could not be bound.
     pub port_failures: u64,
 }
@@ -120,6 +126,9 @@ impl Default for Stats {
             keepalives_sent: 0,
             keepalives_missed: 0,
             bindings_lost: 0,
+            registrations_absorbed: 0,
+            registrations_survived: 0,
+            registrations_ended: 0,
             port_failures: 0,
         }
     }

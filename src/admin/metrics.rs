@@ -77,6 +77,10 @@ const FAMILIES: [(&str, &str, &str, ReadMany); 10] = [
     ("portolan_keepalives", "Keepalives by what became of them", "kind", |s| {
         vec![("sent", s.keepalives_sent), ("missed", s.keepalives_missed)]
     }),
+    ("portolan_registrations", "Registrations that Portolan itself took care of, by how", "kind", |s| {
+        let survived = ("survived", s.registrations_survived);
+        vec![("absorbed", s.registrations_absorbed), survived, ("ended", s.registrations_ended)]
+    }),
 ];
 
 fn drops(stats: &Stats) -> Vec<(&'static str, u64)> {

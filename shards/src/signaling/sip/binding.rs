@@ -1,52 +1,114 @@
 //! Bindings: where each registered terminal can be reached, as its NAT shows it now.
 
+use super::refresh::Confirmed;
 use crate::random::{Keyed, Rng};
 use crate::realm::{Mapping, Realm, Softswitch};
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, RealmId};
+use crate::wire::sip::same_uri;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// One contact of one address of record.
+/// One contact of one address of record. There is one for each terminal at each instant: it is kept small.
 pub(super) struct Binding {
-    pub(super) aor: Aor,
+    pub(super) aor: Arc<Aor>,
     pub(super) realm: Arc<Realm>,
     pub(super) softswitch: Arc<Softswitch>,
     /// The exact octets of the Contact URI that the terminal registered.
     pub(super) contact: Bytes,
+    /// `+sip.instance` and `reg-id` (RFC 5626 section 4.2), if the terminal gave both.
+    pub(super) device: Option<Box<[u8]>>,
+    /// The Call-ID under which the terminal last registered it, and the highest CSeq seen there.
+    pub(super) call_id: Box<[u8]>,
+    pub(super) cseq: u32,
     /// The label in the Contact that the registrar was given; it stays the same for the binding's whole life.
-    pub(super) label: String,
+    pub(super) label: Box<str>,
     /// The terminal's current flow.
     pub(super) flow: Flow,
-    /// Set by the registrar's 2xx; a binding without it is not in force.
+    /// When the terminal's own registration runs out. Set by the registrar's 2xx; a binding without it is not in force.
     pub(super) expires: Option<Instant>,
+    /// When the registrar forgets it.
+    pub(super) core: Instant,
+    /// The moment for which a timer is set to look at `expires`.
+    pub(super) wake: Option<Instant>,
+    /// What the registrar last confirmed, where a policy makes use of it.
+    pub(super) confirmed: Option<Arc<Confirmed>>,
     /// Registrations of it that are still unanswered.
-    pub(super) pending: u32,
+    pub(super) pending: u16,
     /// Keepalives without an answer.
-    pub(super) missed: u32,
-    /// Nonce of the keepalive that is out, if any.
-    pub(super) probe: Option<u64>,
+    pub(super) missed: u16,
+    /// Is a keepalive's timer running?
+    pub(super) ticking: bool,
+    /// The flow leads nowhere any more (RFC 5626 section 5.3.1): the terminal has to come back first.
+    pub(super) lost: bool,
+    /// Say goodbye to the registrar when the terminal is gone.
+    pub(super) farewell: bool,
+    /// Registered with RFC 5626 outbound.
+    pub(super) outbound: bool,
+    /// The registrar was given the contact as it is, and a Path.
+    pub(super) by_path: bool,
+    /// The last REGISTER with this CSeq was answered here.
+    pub(super) answered: bool,
+    /// The last REGISTER that went to the registrar was not answered with 2xx.
+    pub(super) doubted: bool,
     /// CSeq of the last keepalive.
     pub(super) probes: u32,
+    /// Nonce of the keepalive that is out, if any.
+    pub(super) probe: Option<u64>,
+}
+
+impl Binding {
+    /// Confirmed by the registrar, not run out, and its flow is alive.
+    pub(super) const fn is_live(&self) -> bool {
+        self.expires.is_some() && !self.lost
+    }
 }
 
 /// An address of record within a realm: user and host, the host in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Aor {
     pub(super) realm: RealmId,
-    pub(super) user: Bytes,
-    pub(super) host: Bytes,
+    pub(super) user: Box<[u8]>,
+    pub(super) host: Box<[u8]>,
+}
+
+/// A contact as a REGISTER names it: what tells whether it is one that is known already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) contact: &'a [u8],
+    pub(super) device: Option<&'a [u8]>,
+    pub(super) call_id: &'a [u8],
+    pub(super) flow: &'a Flow,
+}
+
+impl Wanted<'_> {
+    /// A device is known by its instance and reg-id, wherever it is now. A bare contact is known by its URI and its
+    /// flow; by another flow it is the same terminal (whose NAT or connection has changed) if it goes on with its
+    /// Call-ID, or comes from the same host by the same transport, and another terminal with the same private address
+    /// otherwise.
+    fn is(&self, binding: &Binding) -> bool {
+        if let Some(device) = self.device {
+            return binding.device.as_deref() == Some(device);
+        }
+        let (old, new) = (&binding.flow, self.flow);
+        let near = (old.transport, old.remote.ip()) == (new.transport, new.remote.ip());
+        same_uri(&binding.contact, self.contact) && (near || *binding.call_id == *self.call_id)
+    }
 }
 
 /// All bindings of the shard.
 pub(super) struct Bindings {
     table: Table<Binding>,
-    by_aor: HashMap<Aor, SmallVec<[Key; 1]>, Keyed>,
-    by_user: HashMap<Bytes, SmallVec<[Key; 1]>, Keyed>,
-    /// By the way there, whatever the realm is numbered.
-    by_flow: HashMap<Flow, SmallVec<[Key; 1]>, Keyed>,
+    by_aor: HashMap<Arc<Aor>, SmallVec<[Key; 1]>, Keyed>,
+    /// By hash of the user alone.
+    by_user: HashMap<u64, SmallVec<[Key; 1]>, Keyed>,
+    /// By hash of the way there, whatever the realm is numbered.
+    by_flow: HashMap<u64, SmallVec<[Key; 1]>, Keyed>,
+    /// How many are not lost.
+    living: usize,
 }
 
 impl Bindings {
@@ -58,52 +120,75 @@ impl Bindings {
             by_aor: HashMap::with_hasher(Keyed::new(rng)),
             by_user: HashMap::with_hasher(Keyed::new(rng)),
             by_flow: HashMap::with_hasher(Keyed::new(rng)),
+            living: 0,
         }
     }
 
+    /// All, those included whose flow is lost.
     pub(super) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// Those whose flow is not lost.
+    pub(super) const fn living(&self) -> usize {
+        self.living
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Binding> {
         self.table.get(key)
     }
 
+    /// To change anything but address of record and flow, which are indexed, and `lost`, which is counted.
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Binding> {
         self.table.get_mut(key)
     }
 
+    /// Add a binding whose flow is alive.
     pub(super) fn insert(&mut self, binding: Binding) -> Key {
-        let (aor, flow) = (binding.aor.clone(), path(&binding.flow));
+        let aor = binding.aor.clone();
+        let (user, path) = (self.hash(&aor.user), self.hash_path(&binding.flow));
         let key = self.table.insert(binding);
-        self.by_flow.entry(flow).or_default().push(key);
-        self.by_user.entry(aor.user.clone()).or_default().push(key);
+        self.living += 1;
+        self.by_user.entry(user).or_default().push(key);
         self.by_aor.entry(aor).or_default().push(key);
+        self.by_flow.entry(path).or_default().push(key);
         key
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Binding> {
         let binding = self.table.remove(key)?;
-        forget(&mut self.by_user, &binding.aor.user, key);
+        self.living -= usize::from(!binding.lost);
+        let (user, path) = (self.hash(&binding.aor.user), self.hash_path(&binding.flow));
+        forget(&mut self.by_user, &user, key);
         forget(&mut self.by_aor, &binding.aor, key);
-        forget(&mut self.by_flow, &path(&binding.flow), key);
+        forget(&mut self.by_flow, &path, key);
         Some(binding)
     }
 
-    /// The terminal is reached by this flow now; gives the flow so far.
-    pub(super) fn move_to(&mut self, key: Key, flow: Flow) -> Option<Flow> {
-        let old = std::mem::replace(&mut self.table.get_mut(key)?.flow, flow);
+    /// The terminal is now reached by this flow; gives the one so far.
+    pub(super) fn arrive(&mut self, key: Key, flow: Flow) -> Option<Flow> {
+        let binding = self.table.get_mut(key)?;
+        self.living += usize::from(std::mem::replace(&mut binding.lost, false));
+        let old = std::mem::replace(&mut binding.flow, flow);
         if !old.same_path(&flow) {
-            forget(&mut self.by_flow, &path(&old), key);
-            self.by_flow.entry(path(&flow)).or_default().push(key);
+            let (old, new) = (self.hash_path(&old), self.hash_path(&flow));
+            forget(&mut self.by_flow, &old, key);
+            self.by_flow.entry(new).or_default().push(key);
         }
         Some(old)
     }
 
     /// Does a terminal whose registration is in force send by this flow?
     pub(super) fn proves(&self, flow: &Flow) -> bool {
-        let keys = self.by_flow.get(&path(flow)).map(SmallVec::as_slice).unwrap_or_default();
-        keys.iter().any(|key| self.get(*key).is_some_and(|binding| binding.expires.is_some()))
+        self.on(flow).iter().any(|key| self.get(*key).is_some_and(Binding::is_live))
+    }
+
+    /// The terminal's flow leads nowhere any more; false if that was known.
+    pub(super) fn lose(&mut self, key: Key) -> bool {
+        let Some(binding) = self.table.get_mut(key).filter(|binding| !binding.lost) else { return false };
+        binding.lost = true;
+        self.living -= 1;
+        true
     }
 
     /// All contacts of an address of record.
@@ -111,23 +196,34 @@ impl Bindings {
         self.by_aor.get(aor).cloned().unwrap_or_default()
     }
 
-    /// The contact of an address of record with exactly this URI.
-    pub(super) fn find(&self, aor: &Aor, contact: &[u8]) -> Option<Key> {
-        self.of(aor).into_iter().find(|key| self.get(*key).is_some_and(|b| b.contact == contact))
+    /// The one copy of an address of record that is known.
+    pub(super) fn share(&self, aor: Aor) -> Arc<Aor> {
+        self.by_aor.get_key_value(&aor).map_or_else(|| Arc::new(aor), |(known, _)| known.clone())
     }
 
-    /// The binding in force of this user behind this softswitch, the latest first: for softswitches that drop the
-    /// label.
+    /// The contact of an address of record that a REGISTER names. One on the same flow fits best.
+    pub(super) fn find(&self, aor: &Aor, wanted: &Wanted<'_>) -> Option<Key> {
+        let keys = self.of(aor);
+        let fits = |key: &&Key| self.get(**key).is_some_and(|binding| wanted.is(binding));
+        let here = |key: &&Key| self.get(**key).is_some_and(|binding| binding.flow.same_path(wanted.flow));
+        let mut fitting = keys.iter().filter(fits);
+        fitting.clone().find(here).or_else(|| fitting.next()).copied()
+    }
+
+    /// The living binding of this user behind this softswitch, the latest first: for softswitches that drop the label.
     pub(super) fn of_user(&self, user: &[u8], softswitch: &Softswitch) -> Option<Key> {
         let fits = |key: &Key| {
-            self.get(*key).is_some_and(|b| b.expires.is_some() && b.softswitch.realm == softswitch.realm)
+            let fits = |b: &Binding| *b.aor.user == *user && b.softswitch.realm == softswitch.realm;
+            self.get(*key).is_some_and(|b| b.is_live() && fits(b))
         };
-        self.by_user.get(user)?.iter().rev().copied().find(fits)
+        self.by_user.get(&self.hash(user))?.iter().rev().copied().find(fits)
     }
 
     /// The bindings whose terminal is reached by this flow.
     pub(super) fn on(&self, flow: &Flow) -> SmallVec<[Key; 1]> {
-        self.by_flow.get(&path(flow)).cloned().unwrap_or_default()
+        let mut keys = self.by_flow.get(&self.hash_path(flow)).cloned().unwrap_or_default();
+        keys.retain(|key| self.get(*key).is_some_and(|binding| binding.flow.same_path(flow)));
+        keys
     }
 
     /// Is any binding registered at this softswitch?
@@ -137,12 +233,13 @@ impl Bindings {
 
     /// The realm of a binding was configured anew at the same address.
     pub(super) fn rehome(&mut self, key: Key, realm: Arc<Realm>) {
-        let Some(binding) = self.table.get_mut(key) else { return };
+        let Some(binding) = self.table.get(key) else { return };
         let old = binding.aor.clone();
-        binding.aor.realm = realm.id;
+        let new = self.share(Aor { realm: realm.id, ..(*old).clone() });
+        let Some(binding) = self.table.get_mut(key) else { return };
+        binding.aor = new.clone();
         binding.flow.realm = realm.id;
         binding.realm = realm;
-        let new = binding.aor.clone();
         forget(&mut self.by_aor, &old, key);
         self.by_aor.entry(new).or_default().push(key);
     }
@@ -152,10 +249,14 @@ impl Bindings {
         let gone = self.table.iter().filter(|(_, binding)| mapping.realm(binding.realm.id).is_none());
         gone.map(|(key, _)| key).collect()
     }
-}
 
-fn path(flow: &Flow) -> Flow {
-    Flow { realm: RealmId(0), ..*flow }
+    fn hash(&self, user: &[u8]) -> u64 {
+        self.by_user.hasher().hash_one(user)
+    }
+
+    fn hash_path(&self, flow: &Flow) -> u64 {
+        self.by_flow.hasher().hash_one(Flow { realm: RealmId(0), ..*flow })
+    }
 }
 
 fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 1]>, Keyed>, name: &K, key: Key) {

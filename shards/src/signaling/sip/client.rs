@@ -76,6 +76,8 @@ impl Sip {
             return;
         };
         if !self.servers.has_other(cx, &attempt.upstream.softswitch, &attempt.tried, attempt.hop.secure) {
+            // A terminal waits no longer than we do: what can be answered without a server is answered now.
+            self.survive(cx, key, Reply::TIMEOUT.status);
             return;
         }
         if let Some(server) = attempt.tried.last() {

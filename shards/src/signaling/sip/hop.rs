@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::realm::Realm;
 use crate::types::{Flow, Transport};
 use crate::wire::Span;
-use crate::wire::sip::{Header, Message, Name, NameAddr, Start, Uri, Via};
+use crate::wire::sip::{Header, Message, Name, NameAddr, Start, Uri, Via, values};
 use crate::wire::splice::Splice;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -123,6 +123,46 @@ impl<'m, 'b> Rewrite<'m, 'b> {
         }
     }
 
+    /// Rewrite each Contact value as a whole; `None` removes that contact, and what is no address.
+    pub(super) fn contact_values(&mut self, mut with: impl FnMut(&NameAddr) -> Option<Vec<u8>>) {
+        self.header_values(Name::Contact, |bytes, value| with(&NameAddr::parse(bytes, value).ok()?));
+    }
+
+    /// Rewrite each value of a header that lists them; `None` removes that one, and with the last its line.
+    pub(super) fn header_values(&mut self, name: Name, mut with: impl FnMut(&[u8], Span) -> Option<Vec<u8>>) {
+        let bytes = self.message.bytes();
+        for header in self.message.all(name).collect::<Vec<_>>() {
+            let old = values(bytes, header.value).collect::<Vec<_>>();
+            let new = old.iter().map(|value| with(bytes, *value)).collect::<Vec<_>>();
+            if new.iter().all(Option::is_some) {
+                for (value, new) in old.into_iter().zip(new.into_iter().flatten()) {
+                    self.splice.replace(value, new);
+                }
+                continue;
+            }
+            match new.into_iter().flatten().reduce(|one, next| [&one[..], b", ", &next].concat()) {
+                Some(kept) => self.splice.replace(header.value, kept),
+                None => self.splice.delete(header.line),
+            }
+        }
+    }
+
+    /// Replace the value of a header's first line, if there is one.
+    pub(super) fn value(&mut self, name: Name, value: impl Into<Vec<u8>>) {
+        if let Some(header) = self.message.first(name) {
+            self.splice.replace(header.value, value);
+        }
+    }
+
+    /// Delete all lines of a header that has no [`Name`] of its own.
+    pub(super) fn remove_other(&mut self, name: &[u8]) {
+        for header in self.message.all(Name::Other) {
+            if header.name_span.of(self.message.bytes()).eq_ignore_ascii_case(name) {
+                self.splice.delete(header.line);
+            }
+        }
+    }
+
     /// A bare URI gets brackets: its new parameters must not read as the header's (RFC 3261 section 20.10).
     fn contact_uri(&mut self, contact: &NameAddr, uri: &[u8]) {
         if contact.bracketed {
@@ -224,7 +264,8 @@ pub(super) fn lines_named(message: &Message<'_>, name: &[u8]) -> Vec<u8> {
     message.headers().iter().copied().filter(named).flat_map(|header| header_line(bytes, header)).collect()
 }
 
-fn header_line(bytes: &[u8], header: Header) -> Vec<u8> {
+/// A header line as it stands, ended by CRLF.
+pub(super) fn header_line(bytes: &[u8], header: Header) -> Vec<u8> {
     let line = &bytes[header.line.start..header.value.end];
     [line, b"\r\n"].concat()
 }

@@ -58,22 +58,26 @@ impl Sip {
 
     /// Send the next keepalive, or give the binding up after too many that were not answered.
     pub(super) fn send_keepalive(&mut self, cx: &mut Cx<'_>, key: Key) {
-        let Some(binding) = self.bindings.get_mut(key).filter(|binding| binding.expires.is_some()) else {
+        let Some(binding) = self.bindings.get_mut(key) else { return };
+        binding.ticking = binding.is_live();
+        if !binding.ticking {
             return;
-        };
+        }
         if binding.probe.take().is_some() {
             binding.missed += 1;
             cx.stats.keepalives_missed += 1;
         }
-        if binding.missed >= cx.mapping.keepalive.misses.max(1) {
-            cx.stats.bindings_lost += 1;
-            self.bindings.remove(key);
-            return;
+        if u32::from(binding.missed) >= cx.mapping.keepalive.misses.max(1) {
+            binding.ticking = false;
+            return self.lose(cx, key);
         }
         match binding.realm.keepalive {
             KeepaliveMethod::Options => probe(cx, key, binding),
             KeepaliveMethod::Crlf => cx.send(binding.flow, &b"\r\n\r\n"[..]),
-            KeepaliveMethod::Off => return,
+            KeepaliveMethod::Off => {
+                binding.ticking = false;
+                return;
+            }
         }
         cx.stats.keepalives_sent += 1;
         self.timers.schedule(cx.now + cx.mapping.keepalive.interval, Wake::Keepalive(key));

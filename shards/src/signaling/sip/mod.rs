@@ -6,12 +6,18 @@ mod binding;
 mod body;
 mod client;
 mod dialog;
+mod farewell;
 mod fork;
 mod forward;
 mod hop;
 mod keepalive;
+mod lifetime;
+mod listed;
+mod outbound;
 mod owner;
+mod path;
 mod probe;
+mod refresh;
 mod register;
 mod reply;
 mod request;
@@ -131,9 +137,7 @@ impl Adapter for Sip {
 
     fn handle_lost(&mut self, cx: &mut Cx<'_>, flow: Flow) {
         self.hung_up(cx, &flow);
-        for key in self.bindings.on(&flow) {
-            self.bindings.remove(key);
-        }
+        self.lose_all(cx, flow);
     }
 
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
@@ -178,7 +182,7 @@ impl Adapter for Sip {
     }
 
     fn gauges(&self, cx: &mut Cx<'_>) {
-        cx.stats.bindings = self.bindings.len() as u64;
+        cx.stats.bindings = self.bindings.living() as u64;
         cx.stats.transactions = self.transactions.len() as u64;
         cx.stats.dialogs = self.dialogs.len() as u64;
     }

@@ -4,8 +4,8 @@
 //! of an address of record are on one shard: `Contact: *` and the list in a 200 speak of all of them at once,
 //! whatever Call-ID each was registered under.
 
-use super::hop;
 use super::transaction::Branch;
+use super::{hop, path};
 use crate::fault::Fault;
 use crate::io::Input;
 use crate::signaling::Cx;
@@ -44,6 +44,9 @@ fn of_response(message: &Message<'_>) -> Option<ShardId> {
 /// A new request to a terminal is first for the shard that holds the terminal's binding.
 fn of_terminal(cx: &Cx<'_>, message: &Message<'_>) -> ShardId {
     let bytes = message.bytes();
+    if let Some(label) = path::label(cx, message) {
+        return label.shard;
+    }
     let uri = message.request_uri().and_then(|span| Uri::parse(bytes, span).ok());
     match uri {
         Some(uri) => match binding_label(cx, bytes, &uri) {

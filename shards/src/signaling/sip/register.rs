@@ -1,34 +1,90 @@
-//! Registrations: the softswitch sees a sealed Contact at Portolan, the terminal its own exact octets (RFC 3261
-//! section 10). Nothing is learned or forgotten before the registrar's 2xx.
+//! Registrations: the softswitch sees a sealed Contact or a Path at Portolan, the terminal its own exact octets (RFC
+//! 3261 section 10). Nothing is learned or forgotten before the registrar's 2xx.
 
-use super::binding::{Aor, Binding};
+use super::binding::{Aor, Binding, Wanted};
+use super::forward::{Hop, Request};
 use super::hop::{self, Ours, Rewrite};
+use super::listed::{Entry, Listed};
+use super::outbound::{self, device};
+use super::refresh::{Lineage, Survival};
 use super::reply::Reply;
 use super::request::Upstream;
-use super::{Sip, Wake, number};
+use super::transaction::Purpose;
+use super::{Sip, Wake, lifetime, number, path, respond};
 use crate::io::{Crossing, DropReason};
+use crate::realm::{self, Way};
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::table::Key;
-use crate::types::{Flow, ShardId};
-use crate::wire::sip::{Message, Name, NameAddr};
+use crate::types::{Flow, Instant, ShardId};
+use crate::wire::sip::{Message, Name, NameAddr, Uri};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Lifetime of a contact for which nobody named one (RFC 3261 section 10.2.1.1 leaves it to the registrar).
-const DEFAULT_EXPIRES: u64 = 3600;
 /// A binding outlives its registration a little, as answers and clocks take their time.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// What a REGISTER on its way asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Registration {
-    aor: Aor,
-    contacts: Vec<Key>,
+    pub(super) aor: Arc<Aor>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) policy: realm::Registration,
+    pub(super) lineage: Lineage,
+    pub(super) flow: Flow,
+    /// The answer if no server gives one.
+    pub(super) survival: Option<Survival>,
+    /// `Contact: *`
     star: bool,
+    /// The terminal asks for RFC 5626 outbound.
+    outbound: bool,
+}
+
+/// One contact of a REGISTER, and the binding that it will be.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub(super) key: Key,
+    /// The URI as written.
+    pub(super) contact: Bytes,
+    pub(super) device: Option<Box<[u8]>>,
+    /// The lifetime that the terminal asked for, in seconds.
+    pub(super) asked: Option<u64>,
+}
+
+impl Registration {
+    /// The first of the contacts that claim this binding.
+    pub(super) fn claim(&self, key: Key) -> Option<&Claim> {
+        self.claims.iter().find(|claim| claim.key == key)
+    }
 }
 
 impl Sip {
+    /// A REGISTER from a terminal: refused, answered here, or sent on.
+    pub(super) fn register(
+        &mut self,
+        cx: &mut Cx<'_>,
+        request: &Request<'_, '_>,
+        hop: &Hop,
+        up: &Upstream,
+    ) -> Result<(), Reply> {
+        let (message, flow) = (request.message, request.flow);
+        let policy = policy(cx, message, up);
+        if outbound::first_hop_lacks(message) {
+            return Err(Reply::FIRST_HOP_LACKS_OUTBOUND);
+        }
+        if asked(message).any(|asked| lifetime::is_too_brief(asked, &policy)) {
+            let least = format!("Min-Expires: {}\r\n", policy.shortest.as_secs().min(lifetime::DEFAULT));
+            respond(cx, message, flow, Reply::TOO_BRIEF, &least);
+            return Ok(());
+        }
+        if policy.absorb && self.absorb(cx, message, flow, up, &policy) {
+            return Ok(());
+        }
+        let registration = self.registration(cx, message, flow, up)?;
+        self.send_on(cx, request, hop, Purpose::Register(registration), None)
+    }
+
     /// Read the contacts of a REGISTER and give each a binding, not yet in force.
     ///
     /// # Errors
@@ -40,86 +96,114 @@ impl Sip {
         flow: Flow,
         up: &Upstream,
     ) -> Result<Registration, Reply> {
-        let bytes = message.bytes();
-        let aor = hop::name_of(message, Name::To).ok_or(Reply::BAD_REQUEST)?;
-        let aor = Aor {
-            realm: up.access.id,
-            user: Bytes::copy_from_slice(aor.user.map(|user| user.of(bytes)).unwrap_or_default()),
-            host: Bytes::from(aor.host.of(bytes).to_ascii_lowercase()),
-        };
+        let aor = self.bindings.share(aor_of(message, up).ok_or(Reply::BAD_REQUEST)?);
         let values = message.values(Name::Contact).collect::<Vec<_>>();
-        let star = values.iter().any(|value| value.of(bytes) == b"*");
+        let star = values.iter().any(|value| value.of(message.bytes()) == b"*");
         if star && (values.len() > 1 || number(message, Name::Expires) != Some(0)) {
             return Err(Reply::BAD_REQUEST);
         }
-        let contacts = if star { Vec::new() } else { self.claim_all(cx, message, &aor, flow, up)? };
-        Ok(Registration { aor, contacts, star })
+        let policy = policy(cx, message, up);
+        let survival = if policy.survive { self.survival(cx, message, flow, up) } else { None };
+        let mut registration = Registration {
+            aor,
+            claims: Vec::new(),
+            policy,
+            lineage: Lineage::of(message),
+            flow,
+            survival,
+            star,
+            outbound: outbound::is_asked(message),
+        };
+        if !star {
+            let claimed = self.claim_all(cx, message, &mut registration, up);
+            claimed.inspect_err(|_| self.registration_failed(&registration))?;
+        }
+        Ok(registration)
     }
 
     fn claim_all(
         &mut self,
         cx: &mut Cx<'_>,
         message: &Message<'_>,
-        aor: &Aor,
-        flow: Flow,
+        registration: &mut Registration,
         up: &Upstream,
-    ) -> Result<Vec<Key>, Reply> {
-        let values = message.values(Name::Contact).collect::<Vec<_>>();
-        let mut claimed = Vec::with_capacity(values.len());
-        for value in values {
-            let contact = NameAddr::parse(message.bytes(), value).map_err(|_| Reply::BAD_REQUEST)?;
-            if !contact.uri.is_sip(message.bytes()) {
+    ) -> Result<(), Reply> {
+        let bytes = message.bytes();
+        for value in message.values(Name::Contact).collect::<Vec<_>>() {
+            let contact = NameAddr::parse(bytes, value).map_err(|_| Reply::BAD_REQUEST)?;
+            if !contact.uri.is_sip(bytes) {
                 continue;
             }
-            match self.claim(cx, contact.uri.span.of(message.bytes()), aor, flow, up) {
-                Some(key) => claimed.push(key),
-                None => {
-                    self.unclaim(&claimed);
-                    return Err(Reply::UNAVAILABLE);
-                }
+            let uri = contact.uri.span.of(bytes);
+            let device = device(bytes, &contact);
+            let named = Wanted {
+                contact: uri,
+                device: device.as_deref(),
+                call_id: message.call_id(),
+                flow: &registration.flow,
+            };
+            let known = self.bindings.find(&registration.aor, &named);
+            let key = known.or_else(|| self.bind_new(cx, registration, up, uri)).ok_or(Reply::UNAVAILABLE)?;
+            let first = registration.claim(key).is_none();
+            if let Some(binding) = self.bindings.get_mut(key) {
+                binding.pending += u16::from(first);
             }
+            let asked = lifetime::named(message, &contact);
+            let contact = Bytes::copy_from_slice(uri);
+            registration.claims.push(Claim { key, contact, device, asked });
         }
-        Ok(claimed)
+        Ok(())
     }
 
-    /// The binding of this contact: the one that is there, or a new one. `None` when the shard or the address of
-    /// record is full.
-    fn claim(
+    /// A binding for a contact that is not known. `None` when the shard or the address of record is full.
+    fn bind_new(
         &mut self,
         cx: &mut Cx<'_>,
-        contact: &[u8],
-        aor: &Aor,
-        flow: Flow,
+        registration: &Registration,
         up: &Upstream,
+        contact: &[u8],
     ) -> Option<Key> {
-        if let Some(key) = self.bindings.find(aor, contact) {
-            self.bindings.get_mut(key)?.pending += 1;
-            return Some(key);
-        }
         let limits = &cx.mapping.limits;
-        if self.bindings.len() >= limits.bindings || self.bindings.of(aor).len() >= limits.contacts_per_aor {
-            cx.dropped(DropReason::Limit);
-            return None;
+        let others = self.bindings.of(&registration.aor);
+        if others.len() >= limits.contacts_per_aor {
+            let lost = |key: &&Key| self.bindings.get(**key).is_some_and(|b| b.lost && b.pending == 0);
+            self.bindings.remove(*others.iter().find(lost).or_else(|| full(cx))?);
+        }
+        if self.bindings.len() >= limits.bindings {
+            return full(cx);
         }
         let key = self.bindings.insert(Binding {
-            aor: aor.clone(),
+            aor: registration.aor.clone(),
             realm: up.access.clone(),
             softswitch: up.softswitch.clone(),
             contact: Bytes::copy_from_slice(contact),
-            label: String::new(),
-            flow,
+            device: None,
+            call_id: registration.lineage.call_id.clone(),
+            cseq: 0,
+            label: Box::default(),
+            flow: registration.flow,
             expires: None,
-            pending: 1,
+            core: cx.now,
+            wake: None,
+            confirmed: None,
+            pending: 0,
             missed: 0,
-            probe: None,
+            ticking: false,
+            lost: false,
+            farewell: false,
+            outbound: false,
+            by_path: false,
+            answered: false,
+            doubted: false,
             probes: 0,
+            probe: None,
         });
         let label = cx.sealer.seal(cx.rng, Label { kind: Kind::Binding, shard: cx.shard, key });
-        self.bindings.get_mut(key)?.label = label;
+        self.bindings.get_mut(key)?.label = label.into_boxed_str();
         Some(key)
     }
 
-    /// Write the sealed contacts of a REGISTER.
+    /// Write the contacts and lifetimes of a REGISTER as the registrar sees them.
     pub(super) fn seal_contacts(
         &self,
         message: &Message<'_>,
@@ -127,35 +211,54 @@ impl Sip {
         ours: Ours,
         rewrite: &mut Rewrite<'_, '_>,
     ) {
-        let bytes = message.bytes();
-        rewrite.contacts(|contact| {
+        if registration.star || registration.claims.is_empty() {
+            return;
+        }
+        let (bytes, policy) = (message.bytes(), &registration.policy);
+        let general = message.first(Name::Expires).is_some();
+        let mut claims = registration.claims.iter();
+        let mut longest = None;
+        rewrite.contact_values(|contact| {
             let uri = contact.uri.span.of(bytes);
-            let claimed = registration.contacts.iter().filter_map(|key| self.bindings.get(*key));
-            let label =
-                claimed.into_iter().find(|binding| binding.contact == uri).map(|binding| &binding.label);
-            Some(label.map_or_else(
-                || uri.to_vec(),
-                |label| hop::contact_at(bytes, &contact.uri, ours, Some(label)),
-            ))
+            let claim = if contact.uri.is_sip(bytes) { claims.next() } else { None };
+            let binding = claim.and_then(|claim| self.bindings.get(claim.key));
+            let (Some(claim), Some(binding)) = (claim, binding) else {
+                return Some(contact.span.of(bytes).to_vec());
+            };
+            let seconds = lifetime::toward_registrar(claim.asked, policy);
+            longest = longest.max(seconds.or(claim.asked));
+            let own = contact.param(bytes, b"expires").is_some() || !general;
+            let uri = match policy.way {
+                Way::Path => uri.to_vec(),
+                Way::Contact => hop::contact_at(bytes, &contact.uri, ours, Some(&binding.label)),
+            };
+            Some(lifetime::write(bytes, contact, &uri, seconds.filter(|_| own)))
         });
+        if let Some(longest) = longest.filter(|_| policy.registrar > Duration::ZERO) {
+            rewrite.value(Name::Expires, longest.to_string());
+        }
+        if policy.way == Way::Path {
+            let first = registration.claims.first().and_then(|claim| self.bindings.get(claim.key));
+            let label = first.map(|binding| &*binding.label).unwrap_or_default();
+            path::insert(message, ours, label, registration.outbound, rewrite);
+        }
     }
 
     /// The registrar said no, or nothing.
     pub(super) fn registration_failed(&mut self, registration: &Registration) {
-        self.unclaim(&registration.contacts);
-    }
-
-    fn unclaim(&mut self, contacts: &[Key]) {
-        for key in contacts {
-            let Some(binding) = self.bindings.get_mut(*key) else { continue };
+        for (n, claim) in registration.claims.iter().enumerate() {
+            if registration.claims[..n].iter().any(|earlier| earlier.key == claim.key) {
+                continue;
+            }
+            let Some(binding) = self.bindings.get_mut(claim.key) else { continue };
             binding.pending = binding.pending.saturating_sub(1);
             if binding.pending == 0 && binding.expires.is_none() {
-                self.bindings.remove(*key);
+                self.bindings.remove(claim.key);
             }
         }
     }
 
-    /// The registrar's 2xx: its list of contacts is the truth. Gives the octets for each contact in the terminal's copy.
+    /// The registrar's 2xx: its list of contacts is the truth. Gives what the terminal's copy lists.
     pub(super) fn registered(
         &mut self,
         cx: &mut Cx<'_>,
@@ -163,28 +266,35 @@ impl Sip {
         registration: &Registration,
         flow: Flow,
     ) -> Listed {
-        let listed = self.listed(cx, message);
-        for &(key, _, expires) in &listed.ours {
-            let asked = registration.contacts.contains(&key);
-            if asked && expires > 0 {
-                self.bind(cx, key, flow, expires);
+        let mut listed = self.listed(cx, message, registration);
+        for entry in &mut listed.entries {
+            match registration.claim(entry.key) {
+                Some(claim) if entry.granted > 0 && !registration.star => {
+                    let given =
+                        lifetime::toward_terminal(cx.rng, entry.granted, claim.asked, &registration.policy);
+                    entry.given = given;
+                    self.bind(cx, registration, claim, entry, flow);
+                }
+                _ => self.shorten(cx, entry),
             }
         }
         for key in self.bindings.of(&registration.aor) {
             self.settle(key, registration, &listed);
         }
+        listed.settle_header(registration);
+        listed.timer = Some(outbound::timer(cx, Some((message, registration.outbound))));
+        self.confirm(cx, message, registration, &listed);
         listed
     }
 
     /// A contact that the registrar no longer lists is gone, unless another registration of it is on its way.
     fn settle(&mut self, key: Key, registration: &Registration, listed: &Listed) {
         let Some(binding) = self.bindings.get_mut(key) else { return };
-        if registration.contacts.contains(&key) {
+        if registration.claim(key).is_some() {
             binding.pending = binding.pending.saturating_sub(1);
         }
-        let stays =
-            listed.ours.iter().any(|(other, _, expires)| *other == key && *expires > 0) && !registration.star;
-        if stays {
+        let stays = listed.entries.iter().any(|entry| entry.key == key && entry.granted > 0);
+        if stays && !registration.star {
             return;
         }
         if binding.pending > 0 {
@@ -194,36 +304,61 @@ impl Sip {
         }
     }
 
-    /// Which of the registrar's contacts are our bindings.
-    pub(super) fn listed(&self, cx: &Cx<'_>, message: &Message<'_>) -> Listed {
-        let bytes = message.bytes();
-        let general = number(message, Name::Expires).unwrap_or(DEFAULT_EXPIRES);
-        let contacts = message.values(Name::Contact).filter_map(|value| NameAddr::parse(bytes, value).ok());
-        let ours = contacts.filter_map(|contact| {
-            let label = cx.sealer.open(hop::label_of(bytes, &contact.uri)?)?;
-            let binding = self
-                .bindings
-                .get(label.key)
-                .filter(|_| label.kind == Kind::Binding && label.shard == cx.shard)?;
-            let own = contact.param(bytes, b"expires").and_then(|param| param.value);
-            let own = own.and_then(|value| std::str::from_utf8(value.of(bytes)).ok()?.parse().ok());
-            Some((label.key, binding.contact.clone(), own.unwrap_or(general)))
-        });
-        Listed { ours: ours.collect() }
+    /// The registrar says how long a contact lasts that this REGISTER was not about: if that is less than we thought,
+    /// it is what counts.
+    fn shorten(&mut self, cx: &mut Cx<'_>, entry: &mut Entry) {
+        let until = cx.now + Duration::from_secs(entry.granted);
+        let Some(binding) = self.bindings.get_mut(entry.key) else { return };
+        binding.core = binding.core.min(until);
+        let Some(expires) = binding.expires else { return };
+        entry.given = entry.granted.min(expires.since(cx.now).as_secs());
+        if until + GRACE < expires {
+            self.live_until(entry.key, until + GRACE);
+        }
     }
 
     /// Put a binding in force on the flow that its REGISTER came by.
-    fn bind(&mut self, cx: &mut Cx<'_>, key: Key, flow: Flow, expires: u64) {
-        let Some(old) = self.bindings.move_to(key, flow) else { return };
+    fn bind(
+        &mut self,
+        cx: &mut Cx<'_>,
+        registration: &Registration,
+        claim: &Claim,
+        entry: &Entry,
+        flow: Flow,
+    ) {
+        let key = claim.key;
         let Some(binding) = self.bindings.get_mut(key) else { return };
-        let until = cx.now + Duration::from_secs(expires.min(u64::from(u32::MAX))) + GRACE;
-        let fresh = binding.expires.replace(until).is_none();
+        let died = binding.lost && binding.flow.same_path(&flow);
+        let fresh = binding.expires.is_none();
+        binding.contact = claim.contact.clone();
+        binding.device.clone_from(&claim.device);
+        binding.call_id.clone_from(&registration.lineage.call_id);
+        binding.cseq = registration.lineage.cseq;
+        binding.outbound = registration.outbound;
+        binding.farewell = registration.policy.deregister;
+        binding.by_path = registration.policy.way == Way::Path;
+        binding.core = cx.now + Duration::from_secs(entry.granted);
         binding.missed = 0;
-        self.timers.schedule(until, Wake::Binding(key));
-        if fresh {
+        let ticking = std::mem::replace(&mut binding.ticking, true);
+        self.live_until(key, cx.now + Duration::from_secs(entry.given) + GRACE);
+        if !ticking {
             self.start_keepalive(cx, key);
-        } else if old != flow {
+        }
+        if died {
+            return;
+        }
+        if let Some(old) = self.bindings.arrive(key, flow).filter(|old| !fresh && *old != flow) {
             self.moved(cx, old, flow);
+        }
+    }
+
+    /// A binding stays in force until then.
+    pub(super) fn live_until(&mut self, key: Key, until: Instant) {
+        let Some(binding) = self.bindings.get_mut(key) else { return };
+        binding.expires = Some(until);
+        if binding.wake.is_none_or(|wake| wake > until) {
+            binding.wake = Some(until);
+            self.timers.schedule(until, Wake::Binding(key));
         }
     }
 
@@ -241,31 +376,49 @@ impl Sip {
     /// Has the registration run out?
     pub(super) fn check_binding(&mut self, cx: &mut Cx<'_>, key: Key) {
         let Some(binding) = self.bindings.get_mut(key) else { return };
-        if binding.expires.is_none_or(|until| until > cx.now) {
+        if binding.wake.is_none_or(|wake| wake > cx.now) {
             return;
         }
-        if binding.pending > 0 {
+        binding.wake = None;
+        let Some(until) = binding.expires else { return };
+        if until > cx.now {
+            self.live_until(key, until);
+        } else if binding.pending > 0 {
             binding.expires = None;
         } else {
+            self.deregister(cx, key);
             self.bindings.remove(key);
         }
     }
 }
 
-/// The registrar's list, as far as it is about us.
-#[derive(Debug, Default)]
-pub(super) struct Listed {
-    /// Binding, its original octets, and its lifetime in seconds.
-    ours: Vec<(Key, Bytes, u64)>,
+/// Registration policy of the route that a REGISTER takes.
+pub(super) fn policy(cx: &Cx<'_>, message: &Message<'_>, up: &Upstream) -> realm::Registration {
+    let bytes = message.bytes();
+    let uri = message.request_uri().and_then(|span| Uri::parse(bytes, span).ok());
+    let domain = uri.map(|uri| String::from_utf8_lossy(uri.host.of(bytes))).unwrap_or_default();
+    cx.mapping.route(up.access.id, &domain).map(|(route, _)| route.registration).unwrap_or_default()
 }
 
-impl Listed {
-    /// Restore our contacts in the terminal's copy of the 2xx; contacts of other places stay hidden.
-    pub(super) fn restore(&self, cx: &Cx<'_>, message: &Message<'_>, rewrite: &mut Rewrite<'_, '_>) {
-        let bytes = message.bytes();
-        rewrite.contacts(|contact| {
-            let label = cx.sealer.open(hop::label_of(bytes, &contact.uri)?)?;
-            self.ours.iter().find(|(key, _, _)| *key == label.key).map(|(_, original, _)| original.to_vec())
-        });
-    }
+/// The address of record of a REGISTER.
+pub(super) fn aor_of(message: &Message<'_>, up: &Upstream) -> Option<Aor> {
+    let (bytes, uri) = (message.bytes(), hop::name_of(message, Name::To)?);
+    Some(Aor {
+        realm: up.access.id,
+        user: uri.user.map(|user| user.of(bytes)).unwrap_or_default().into(),
+        host: uri.host.of(bytes).to_ascii_lowercase().into(),
+    })
+}
+
+/// The lifetimes that a REGISTER asks for.
+fn asked<'m>(message: &'m Message<'_>) -> impl Iterator<Item = Option<u64>> + 'm {
+    let contacts = message.values(Name::Contact);
+    contacts
+        .map(|value| NameAddr::parse(message.bytes(), value).ok())
+        .map(|contact| contact.and_then(|contact| lifetime::named(message, &contact)))
+}
+
+fn full<T>(cx: &mut Cx<'_>) -> Option<T> {
+    cx.dropped(DropReason::Limit);
+    None
 }

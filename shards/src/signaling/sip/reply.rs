@@ -26,7 +26,11 @@ replies! {
     UNSUPPORTED_MEDIA = 415 "Unsupported Media Type";
     UNSUPPORTED_SCHEME = 416 "Unsupported URI Scheme";
     BAD_EXTENSION = 420 "Bad Extension";
+    TOO_BRIEF = 423 "Interval Too Brief";
+    /// RFC 5626 section 11.5.
     FLOW_FAILED = 430 "Flow Failed";
+    /// RFC 5626 section 11.6.
+    FIRST_HOP_LACKS_OUTBOUND = 439 "First Hop Lacks Outbound Support";
     TEMPORARILY = 480 "Temporarily Unavailable";
     NO_TRANSACTION = 481 "Call/Transaction Does Not Exist";
     LOOP = 482 "Loop Detected";

@@ -5,7 +5,7 @@ use super::forward::{Hop, Request, contact_of};
 use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
 use super::transaction::{Branch, Purpose, Transaction};
-use super::{Ended, Sip, Wake, body, owner, respond};
+use super::{Ended, Sip, Wake, body, respond};
 use crate::fault::Fault;
 use crate::io::{DropReason, Target};
 use crate::realm::{Realm, Server, Softswitch};
@@ -122,7 +122,13 @@ impl Sip {
         let uri = Uri::parse(bytes, span).map_err(|_| Reply::BAD_REQUEST)?;
         let up = upstream(cx, flow, uri.host.of(bytes))?;
         let secure = uri.scheme.of(bytes).eq_ignore_ascii_case(b"sips");
-        let server = self.servers.pick(cx, &up.softswitch, &[], secure)?;
+        let server = self.servers.pick(cx, &up.softswitch, &[], secure);
+        let server = match server {
+            Err(_) if message.method() == b"REGISTER" && self.survive_unasked(cx, message, flow, &up) => {
+                return Ok(());
+            }
+            server => server?,
+        };
         let (client, ours) = up.flow_to(cx, &server);
         let domain = up.softswitch.host();
         let to_domain = |uri: &Uri| named(bytes, uri, &domain);
@@ -138,8 +144,7 @@ impl Sip {
             server: Some((up.clone(), server)),
         };
         if message.method() == b"REGISTER" {
-            let registration = self.registration(cx, message, flow, &up)?;
-            return self.send_on(cx, request, &hop, Purpose::Register(registration), None);
+            return self.register(cx, request, &hop, &up);
         }
         self.begin(cx, request, hop, up)
     }
@@ -154,14 +159,7 @@ impl Sip {
             return Err(Reply::OK);
         }
         let softswitch = cx.softswitch_at(&flow).ok_or(Reply::FORBIDDEN)?;
-        let labelled = owner::binding_label(cx, bytes, &uri).map(|label| label.key);
-        if labelled.is_none() && hop::label_of(bytes, &uri).is_some() {
-            cx.dropped(DropReason::BadLabel);
-        }
-        let by_user = || self.bindings.of_user(uri.user?.of(bytes), &softswitch);
-        let binding = labelled.filter(|key| self.bindings.get(*key).is_some()).or_else(by_user);
-        let binding = binding.and_then(|key| self.bindings.get(key)).ok_or(Reply::NOT_FOUND)?;
-        let target = Target { flow: binding.flow, contact: binding.contact.clone() };
+        let target = self.target_of(cx, message, &uri, &softswitch)?;
         let owner = cx.shard_of(message.call_id());
         if owner == cx.shard {
             return self.terminate(cx, request, target);

@@ -3,7 +3,7 @@
 use super::dialog::State;
 use super::forward::contact_of;
 use super::hop::{self, Ours, Rewrite};
-use super::register::Listed;
+use super::listed::Listed;
 use super::transaction::{Branch, LINGER, Named, Purpose};
 use super::{Ended, Sip, body};
 use crate::fault::Fault;
@@ -87,6 +87,9 @@ impl Sip {
         silent: bool,
     ) -> Result<(), Fault> {
         let status = message.status().unwrap_or(500);
+        if self.survive(cx, key, status) {
+            return Ok(());
+        }
         let Some(transaction) = self.transactions.get(key) else { return Ok(()) };
         let (started, offered, server) = (transaction.dialog(), transaction.offered, transaction.server);
         let dialog =
@@ -124,7 +127,9 @@ impl Sip {
         body: Option<Vec<u8>>,
     ) -> Bytes {
         let Some(transaction) = self.transactions.get(key) else { return Bytes::new() };
-        let mut rewrite = restore(message, &transaction.vias, &transaction.from.near, &transaction.to.near);
+        let vias = listed.map(|listed| listed.vias(&transaction.vias));
+        let vias = vias.as_deref().unwrap_or(&transaction.vias);
+        let mut rewrite = restore(message, vias, &transaction.from.near, &transaction.to.near);
         rewrite.remove(Name::RecordRoute);
         if message.status().is_some_and(|status| (101..300).contains(&status)) {
             rewrite.on_top(&transaction.record_routes[..]);
@@ -157,11 +162,12 @@ impl Sip {
             return None;
         }
         if status < 200 {
-            return Some(self.listed(cx, message));
+            return Some(Listed::default());
         }
         let Purpose::Register(registration) = &transaction.purpose else { return None };
         if status >= 300 {
             let registration = registration.clone();
+            self.distrust(&registration, status);
             self.registration_failed(&registration);
             return Some(Listed::default());
         }

@@ -156,6 +156,8 @@ pub(super) enum Purpose {
 pub(super) enum Own {
     /// Does this server serve?
     Probe(Server),
+    /// A registrar is told that a terminal is gone, and nothing depends on what it says.
+    Goodbye,
 }
 
 /// All transactions of the shard.

@@ -3,6 +3,7 @@
 mod addr;
 mod body;
 mod check;
+mod equal;
 mod frame;
 mod header;
 mod name;
@@ -14,6 +15,7 @@ mod via;
 
 pub use addr::NameAddr;
 pub use body::Part;
+pub use equal::same_uri;
 pub use frame::{Frame, Framer, frame};
 pub use header::{Header, values};
 pub use name::Name;

@@ -1,0 +1,159 @@
+//! Client-initiated connections (RFC 5626) and keepalive by the terminal (RFC 6223): what a REGISTER asks of its first
+//! hop, and what a request finds whose terminal's flow is gone.
+
+use super::binding::Binding;
+use super::hop::Rewrite;
+use super::reply::Reply;
+use super::{Sip, owner, path};
+use crate::io::{DropReason, Target};
+use crate::realm::Softswitch;
+use crate::signaling::Cx;
+use crate::table::Key;
+use crate::types::Flow;
+use crate::wire::Span;
+use crate::wire::sip::{Message, Name, NameAddr, Uri, Via, same_uri};
+use bytes::Bytes;
+
+/// Seconds within which a terminal should send keepalives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timer {
+    seconds: u64,
+    /// Outbound is in use: Flow-Timer says it too.
+    outbound: bool,
+}
+
+/// Is this option tag in Supported or Require?
+pub(super) fn supports(message: &Message<'_>, tag: &[u8]) -> bool {
+    let listed = |name| message.values(name).any(|v| v.of(message.bytes()).eq_ignore_ascii_case(tag));
+    listed(Name::Supported) || listed(Name::Require)
+}
+
+/// What names a device wherever it is (RFC 5626 section 4.2): instance and reg-id, if a contact has both.
+pub(super) fn device(bytes: &[u8], contact: &NameAddr) -> Option<Box<[u8]>> {
+    let value = |name| Some(contact.param(bytes, name)?.value?.of(bytes));
+    let (instance, id) = (value(b"+sip.instance")?, value(b"reg-id")?);
+    Some([instance.to_ascii_lowercase().as_slice(), b" ", id].concat().into())
+}
+
+/// Does a REGISTER ask for outbound (RFC 5626 section 4.2.1)?
+pub(super) fn is_asked(message: &Message<'_>) -> bool {
+    let bytes = message.bytes();
+    let mut contacts = message.values(Name::Contact).filter_map(|value| NameAddr::parse(bytes, value).ok());
+    supports(message, b"outbound") && contacts.any(|contact| device(bytes, &contact).is_some())
+}
+
+/// A REGISTER that asks for outbound but came through another proxy first, which does not keep its flow: no `ob` in
+/// the first Path of all, the last one written. The registrar sees one Via only, ours, and could not tell (RFC 5626
+/// sections 6 and 11.6).
+pub(super) fn first_hop_lacks(message: &Message<'_>) -> bool {
+    let bytes = message.bytes();
+    if message.values(Name::Via).nth(1).is_none() || !is_asked(message) {
+        return false;
+    }
+    let first = message.values(Name::Path).last().and_then(|value| NameAddr::parse(bytes, value).ok());
+    first.is_none_or(|first| first.uri.param(bytes, b"ob").is_none())
+}
+
+/// What a 2xx tells the terminal about keepalives; Flow-Timer only if the registrar uses outbound, and not in the
+/// answer that repeats such a 2xx.
+pub(super) fn timer(cx: &Cx<'_>, answer: Option<(&Message<'_>, bool)>) -> Timer {
+    let seconds = cx.mapping.keepalive.interval.as_secs().max(1);
+    let outbound = answer.is_some_and(|(message, asked)| asked && supports(message, b"outbound"));
+    Timer { seconds, outbound }
+}
+
+impl Timer {
+    /// The flow ends here: our Flow-Timer counts (RFC 5626 section 4.4), not one of the registrar's.
+    pub(super) fn tell(&self, rewrite: &mut Rewrite<'_, '_>) {
+        if self.outbound {
+            rewrite.remove_other(b"Flow-Timer");
+            rewrite.on_top(format!("Flow-Timer: {}\r\n", self.seconds));
+        }
+    }
+
+    /// A terminal that offered in its Via to keep the flow alive is told how often (RFC 6223 section 4.2.2).
+    pub(super) fn keep(&self, vias: &[u8]) -> Vec<u8> {
+        let offered = vias.iter().position(|octet| *octet == b':').and_then(|colon| {
+            let line = vias.iter().position(|octet| *octet == b'\n').unwrap_or(vias.len());
+            let end = vias[..line].iter().position(|octet| *octet == b',').unwrap_or(line);
+            let via = Via::parse(vias, Span::new(colon + 1, end)).ok()?;
+            via.param(vias, b"keep").filter(|keep| keep.value.is_none())
+        });
+        match offered {
+            Some(keep) => {
+                let value = format!("={}", self.seconds);
+                [&vias[..keep.span.end], value.as_bytes(), &vias[keep.span.end..]].concat()
+            }
+            None => vias.to_vec(),
+        }
+    }
+}
+
+impl Sip {
+    /// Where a new request from a softswitch goes: the binding that its Route or Request-URI names, or for softswitches
+    /// that drop labels the one of its user.
+    ///
+    /// # Errors
+    /// 404 if there is none; if its flow is gone, 430 where the terminal has others (RFC 5626 section 5.3.1), else 480.
+    pub(super) fn target_of(
+        &self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        uri: &Uri,
+        softswitch: &Softswitch,
+    ) -> Result<Target, Reply> {
+        let bytes = message.bytes();
+        let path = path::label(cx, message).and_then(|label| self.on_path(bytes, uri, label.key));
+        if let Some((binding, contact)) = path {
+            return reach(binding, contact);
+        }
+        let label = owner::binding_label(cx, bytes, uri);
+        if label.is_none() && super::hop::label_of(bytes, uri).is_some() {
+            cx.dropped(DropReason::BadLabel);
+        }
+        let labelled = label.and_then(|label| self.bindings.get(label.key));
+        let by_user = || self.bindings.get(self.bindings.of_user(uri.user?.of(bytes), softswitch)?);
+        let binding = labelled.or_else(by_user).ok_or(Reply::NOT_FOUND)?;
+        reach(binding, binding.contact.clone())
+    }
+
+    /// A Path names all contacts of its REGISTER: the Request-URI says which of them is meant. One that is none of
+    /// them goes to the flow as it is.
+    fn on_path(&self, bytes: &[u8], uri: &Uri, key: Key) -> Option<(&Binding, Bytes)> {
+        let named = self.bindings.get(key)?;
+        let wanted = uri.span.of(bytes);
+        let meant =
+            |binding: &&Binding| binding.flow.same_path(&named.flow) && same_uri(&binding.contact, wanted);
+        let all = self.bindings.of(&named.aor);
+        let binding = all.iter().filter_map(|key| self.bindings.get(*key)).find(meant);
+        let other = || (named, Bytes::copy_from_slice(wanted));
+        Some(binding.map_or_else(other, |binding| (binding, binding.contact.clone())))
+    }
+
+    /// A terminal's flow leads nowhere any more. Its binding stays as long as the registrar may send requests for it.
+    pub(super) fn lose(&mut self, cx: &mut Cx<'_>, key: Key) {
+        if !self.bindings.lose(key) {
+            return;
+        }
+        cx.stats.bindings_lost += 1;
+        self.deregister(cx, key);
+        if self.bindings.get(key).is_some_and(|binding| binding.expires.is_none() && binding.pending == 0) {
+            self.bindings.remove(key);
+        }
+    }
+
+    /// All terminals of a connection that has ended.
+    pub(super) fn lose_all(&mut self, cx: &mut Cx<'_>, flow: Flow) {
+        for key in self.bindings.on(&flow) {
+            self.lose(cx, key);
+        }
+    }
+}
+
+fn reach(binding: &Binding, contact: Bytes) -> Result<Target, Reply> {
+    match (binding.lost, binding.outbound) {
+        (false, _) => Ok(Target { flow: binding.flow, contact }),
+        (true, true) => Err(Reply::FLOW_FAILED),
+        (true, false) => Err(Reply::TEMPORARILY),
+    }
+}
