@@ -47,7 +47,9 @@ fn both_sides_get_their_own_lifetime_in_parameter_and_header() {
 #[test]
 fn a_lifetime_in_the_header_alone_is_changed_there_and_one_that_is_missing_is_written() {
     let mut world = World::new(with(absorbing()));
-    let up = world.registers(from(NAT), &Register::new("<sip:alice@192.168.1.10>", 1).and("Expires: 60")).remove(0);
+    let up = world
+        .registers(from(NAT), &Register::new("<sip:alice@192.168.1.10>", 1).and("Expires: 60"))
+        .remove(0);
     assert_eq!(up.header("Expires"), "3600");
     assert!(!up.header("Contact").contains("expires"), "{}", up.text());
     let up = world.registers(from(NAT), &Register::new("<sip:alice@192.168.1.10>", 2)).remove(0);
@@ -57,7 +59,8 @@ fn a_lifetime_in_the_header_alone_is_changed_there_and_one_that_is_missing_is_wr
 #[test]
 fn a_terminal_that_asks_for_more_than_the_policy_keeps_it_upstream() {
     let mut world = World::new(with(absorbing()));
-    let (up, down) = world.registered(from(NAT), &Register::new("<sip:alice@192.168.1.10>;expires=7200", 1), "");
+    let (up, down) =
+        world.registered(from(NAT), &Register::new("<sip:alice@192.168.1.10>;expires=7200", 1), "");
     assert_eq!(up.expires(), 7200);
     assert!((54..=60).contains(&down.expires()));
 }
@@ -66,7 +69,8 @@ fn a_terminal_that_asks_for_more_than_the_policy_keeps_it_upstream() {
 fn expires_zero_stays_zero() {
     let mut world = World::new(with(absorbing()));
     world.registered(from(NAT), &phone(1), "");
-    let up = world.registers(from(NAT), &Register::new("<sip:alice@192.168.1.10:5060>;expires=0", 2)).remove(0);
+    let up =
+        world.registers(from(NAT), &Register::new("<sip:alice@192.168.1.10:5060>;expires=0", 2)).remove(0);
     assert_eq!(up.expires(), 0);
     world.answers(&up, "200 OK", "");
     assert_eq!(world.bindings(), 0);
@@ -107,7 +111,8 @@ fn a_lifetime_shorter_than_the_policy_is_refused_with_the_shortest() {
 fn a_shorter_lifetime_of_the_registrars_is_followed() {
     let mut world = World::new(with(absorbing()));
     let up = world.registers(from(NAT), &phone(1)).remove(0);
-    let down = world.answers(&up, "200 OK", &format!("Contact: <{}>;expires=20\n", uri_of(&up.header("Contact"))));
+    let down =
+        world.answers(&up, "200 OK", &format!("Contact: <{}>;expires=20\n", uri_of(&up.header("Contact"))));
     assert_eq!(down.expires(), 20);
     world.pass(seconds(26));
     assert_eq!(world.bindings(), 0);
@@ -125,7 +130,10 @@ fn what_the_registrar_says_of_another_contact_is_followed() {
     assert_eq!(world.bindings(), 2);
     world.pass(seconds(16));
     assert_eq!(world.bindings(), 1);
-    assert_eq!(calls(&mut world, &uri_of(&up.header("Contact")), "m1").flow.remote, addr("203.0.113.7:40002"));
+    assert_eq!(
+        calls(&mut world, &uri_of(&up.header("Contact")), "m1").flow.remote,
+        addr("203.0.113.7:40002")
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
 pub(crate) mod call;
+pub(crate) mod registering;
 
 use bytes::Bytes;
 use portolan_shards::io::{Crossing, Input, Listener, Output, Verdict};

@@ -71,7 +71,8 @@ impl World {
     /// registrar saw, and what the terminal saw.
     pub(crate) fn registered(&mut self, flow: Flow, register: &Register, more: &str) -> (Sent, Sent) {
         let up = self.registers(flow, register).remove(0);
-        let listed = up.headers("Contact").iter().map(|value| format!("Contact: {value}\n")).collect::<String>();
+        let listed =
+            up.headers("Contact").iter().map(|value| format!("Contact: {value}\n")).collect::<String>();
         let down = self.answers(&up, "200 OK", &(listed + more));
         (up, down)
     }

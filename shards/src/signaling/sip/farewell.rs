@@ -54,7 +54,8 @@ impl Goodbye {
         let literal = text::ip(&binding.aor.host).is_some();
         let user = readable(&binding.aor.user);
         let device = binding.device.as_deref().map(readable).unwrap_or_default();
-        let device = device.rsplit_once(' ').map(|(instance, id)| format!(";+sip.instance={instance};reg-id={id}"));
+        let device =
+            device.rsplit_once(' ').map(|(instance, id)| format!(";+sip.instance={instance};reg-id={id}"));
         Self {
             contact: binding.contact.clone(),
             label: (!binding.by_path).then(|| binding.label.clone()),

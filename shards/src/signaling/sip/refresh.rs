@@ -123,10 +123,12 @@ impl Sip {
             return false;
         };
         let Purpose::Register(registration) = &transaction.purpose else { return false };
-        let Some(survival) = registration.survival.clone().filter(|_| is_outage(status)) else { return false };
+        let Some(survival) = registration.survival.clone().filter(|_| is_outage(status)) else {
+            return false;
+        };
         let registration = registration.clone();
         transaction.again = None;
-        self.distrust(&registration, Some(status));
+        self.distrust(&registration, status);
         self.registration_failed(&registration);
         self.renew(cx, &survival.keys, survival.cseq, survival.seconds);
         cx.stats.registrations_survived += 1;
@@ -341,7 +343,7 @@ fn print(message: &Message<'_>) -> [u8; 32] {
             Name::Via | Name::MaxForwards | Name::CSeq | Name::Expires | Name::ContentLength => {}
             Name::Other if is_clock(header.name_span.of(bytes)) => {}
             Name::From => {
-                add(hop::name_of(message, Name::From).map(|uri| uri.span.of(bytes)).unwrap_or_default())
+                add(hop::name_of(message, Name::From).map(|uri| uri.span.of(bytes)).unwrap_or_default());
             }
             Name::Contact => {
                 let own = message.values(Name::Contact).filter(|value| header.line.contains(*value));

@@ -82,7 +82,7 @@ impl Sip {
             return Ok(());
         }
         let registration = self.registration(cx, message, flow, up)?;
-        self.send_on(cx, request, hop, Purpose::Register(registration), None)
+        self.send_on(cx, request, hop, Purpose::Register(Arc::new(registration)), None)
     }
 
     /// Read the contacts of a REGISTER and give each a binding, not yet in force.

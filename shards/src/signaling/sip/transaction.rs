@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Estimate of the round-trip time (RFC 3261 section 17.1.1.1).
@@ -140,7 +141,7 @@ pub(super) enum Purpose {
     /// A request of our own: nobody waits for the answer but us.
     Own(Own),
     /// A registration.
-    Register(Registration),
+    Register(Arc<Registration>),
     /// It starts the dialog.
     Initial(Key),
     /// It happens within the dialog.
