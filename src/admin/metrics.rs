@@ -47,7 +47,7 @@ const COUNTERS: [(&str, &str, Read); 5] = [
     ("portolan_port_failures", "Media ports that could not be bound", |s| s.port_failures),
 ];
 
-const FAMILIES: [(&str, &str, &str, ReadMany); 10] = [
+const FAMILIES: [(&str, &str, &str, ReadMany); 11] = [
     ("portolan_sessions_closed", "Sessions closed by how they ended", "end", |s| {
         vec![("ended", s.sessions_ended), ("reaped", s.sessions_reaped)]
     }),
