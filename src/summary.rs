@@ -106,14 +106,16 @@ fn route_line(mapping: &Mapping, route: &Route) -> String {
 
 /// What differs from passing registrations on as they come.
 fn registration(registration: &Registration) -> String {
-    let Registration { way, terminal, registrar, absorb, survive } = *registration;
+    let Registration { way, shortest, terminal, registrar, absorb, survive, deregister } = *registration;
     let mut parts = String::new();
     let mut told = |is: bool, text: &str| parts.push_str(if is { text } else { "" });
     told(way == Way::Path, ", way back by Path");
     told(!terminal.is_zero(), &format!(", terminals register each {} s", terminal.as_secs()));
     told(!registrar.is_zero(), &format!(", with the registrar for {} s", registrar.as_secs()));
+    told(!shortest.is_zero(), &format!(", never less than {} s", shortest.as_secs()));
     told(absorb, ", refreshes absorbed");
     told(survive, ", registrations survive the registrar");
+    told(deregister, ", dead terminals are deregistered");
     parts
 }
 

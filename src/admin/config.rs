@@ -111,6 +111,8 @@ fn route(mapping: &Mapping, route: &Route) -> Value {
             "registrar_s": route.registration.registrar.as_secs(),
             "absorb": route.registration.absorb,
             "survive": route.registration.survive,
+            "shortest_s": route.registration.shortest.as_secs(),
+            "deregister": route.registration.deregister,
         },
     })
 }

@@ -148,8 +148,10 @@ pub(super) struct RawRegistration {
     pub(super) way: RawWay,
     pub(super) terminal_s: u64,
     pub(super) registrar_s: u64,
+    pub(super) shortest_s: u64,
     pub(super) absorb: bool,
     pub(super) survive: bool,
+    pub(super) deregister: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

@@ -147,6 +147,7 @@ fn route(
 fn registration(check: &mut Check<'_>, at: At<'_>, raw: &RawRegistration) -> Registration {
     check.within(at.field("terminal_s"), "a terminal's lifetime", raw.terminal_s, 0..=WEEK_S);
     check.within(at.field("registrar_s"), "a registrar's lifetime", raw.registrar_s, 0..=WEEK_S);
+    check.within(at.field("shortest_s"), "the shortest lifetime", raw.shortest_s, 0..=3600);
     if (1..30).contains(&raw.terminal_s) {
         let hint = "0 leaves it to the registrar; keepalives need no registration";
         check.warning(at.field("terminal_s"), "terminals will register all the time", hint);
@@ -162,8 +163,10 @@ fn registration(check: &mut Check<'_>, at: At<'_>, raw: &RawRegistration) -> Reg
         },
         terminal: Duration::from_secs(raw.terminal_s),
         registrar: Duration::from_secs(raw.registrar_s),
+        shortest: Duration::from_secs(raw.shortest_s),
         absorb: raw.absorb,
         survive: raw.survive,
+        deregister: raw.deregister,
     }
 }
 
