@@ -12,7 +12,6 @@ use portolan_shards::types::{Flow, Instant, Transport};
 use portolan_shards::wire::sip::Frame;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// The ping of RFC 5626 section 4.4.1.
 const PING: &[u8] = b"\r\n\r\n";
@@ -35,9 +34,9 @@ impl<B: Brain> Station<B> {
     }
 
     /// Dials.
-    pub(super) fn dial(&mut self, ring: &mut impl Network, flow: Flow, name: Option<Arc<str>>) {
+    pub(super) fn dial(&mut self, ring: &mut impl Network, flow: Flow, name: Option<&str>) {
         self.lines.figures.dialled += 1;
-        let layers = self.layers_to(&flow, name.as_deref());
+        let layers = self.layers_to(&flow, name);
         let dialled = layers.and_then(|layers| {
             let slot = ring.connect(flow.local.ip(), flow.remote).map_err(|error| error.to_string())?;
             Ok((slot, layers))

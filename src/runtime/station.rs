@@ -128,7 +128,7 @@ impl<B: Brain> Station<B> {
         match output {
             Output::Transmit { flow, bytes } if flow.stream.is_some() => self.write(ring, &flow, &bytes),
             Output::Transmit { flow, bytes } => self.transmit(ring, flow, bytes),
-            Output::Connect { flow, name } => self.dial(ring, flow, name),
+            Output::Connect { flow, name } => self.dial(ring, flow, name.as_deref()),
             Output::Disconnect(flow) => self.disconnect(ring, &flow),
             Output::OpenPort(port) => self.open_port(ring, port),
             Output::ClosePort(port) => self.sockets.close_media(ring, port),

@@ -134,7 +134,7 @@ impl Loading<'_> {
     }
 
     fn chain(&mut self, (chain, key): &(PathBuf, PathBuf)) -> Option<Chain> {
-        let read = files::chain(chain, key).map_err(|(file, what)| self.problem(&file, what)).ok()?;
+        let read = files::chain(chain, key).map_err(|(file, what)| self.problem(&file, &what)).ok()?;
         for what in read.worries() {
             self.warnings.push(TlsProblem { realm: self.realm, file: chain.clone(), what });
         }
@@ -150,7 +150,7 @@ impl Loading<'_> {
                 let roots = Arc::new(self.roots(file)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
                 let verifier = if tls.require_client { verifier } else { verifier.allow_unauthenticated() };
-                builder.with_client_cert_verifier(verifier.build().map_err(|e| self.problem(file, e)).ok()?)
+                builder.with_client_cert_verifier(verifier.build().map_err(|e| self.problem(file, &e)).ok()?)
             }
         };
         if chains.is_empty() {
@@ -160,7 +160,7 @@ impl Loading<'_> {
         let mut config = builder.with_cert_resolver(Arc::new(verify::ByName::new(keys)));
         // Tickets of one realm must not open another: its clients may have to show other certificates.
         config.ticketer =
-            aws_lc_rs::Ticketer::new().map_err(|error| self.problem(Path::new(""), error)).ok()?;
+            aws_lc_rs::Ticketer::new().map_err(|error| self.problem(Path::new(""), &error)).ok()?;
         Some(Arc::new(config))
     }
 
@@ -170,11 +170,11 @@ impl Loading<'_> {
         let builder = if tls.verify_servers {
             let roots = match &tls.roots {
                 Some(file) => self.roots(file)?,
-                None => files::system_roots().map_err(|what| self.problem(Path::new(""), what)).ok()?,
+                None => files::system_roots().map_err(|what| self.problem(Path::new(""), &what)).ok()?,
             };
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
             let file = tls.roots.clone().unwrap_or_default();
-            builder.with_webpki_verifier(verifier.map_err(|error| self.problem(&file, error)).ok()?)
+            builder.with_webpki_verifier(verifier.map_err(|error| self.problem(&file, &error)).ok()?)
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verify::Anyone::new(provider())))
         };
@@ -186,10 +186,10 @@ impl Loading<'_> {
     }
 
     fn roots(&mut self, file: &Path) -> Option<RootCertStore> {
-        files::roots(file).map_err(|what| self.problem(file, what)).ok()
+        files::roots(file).map_err(|what| self.problem(file, &what)).ok()
     }
 
-    fn problem(&mut self, file: &Path, what: impl ToString) {
+    fn problem(&mut self, file: &Path, what: &dyn fmt::Display) {
         self.problems.push(TlsProblem { realm: self.realm, file: file.to_owned(), what: what.to_string() });
     }
 }
