@@ -82,7 +82,7 @@ fn certificates_out_of_date_are_worth_a_warning() {
     for (from, to, what) in [(2000, 2001, "expired"), (2090, 2095, "not valid before")] {
         let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
-        let pair = authority.sign_as("old", params);
+        let pair = authority.sign_as("old", &params);
         let contexts = load(with(&authority, pair.clone())).unwrap();
         let [warning] = contexts.warnings() else { panic!("{:?}", contexts.warnings()) };
         assert!(warning.file == pair.0 && warning.what.contains(what), "{warning}");

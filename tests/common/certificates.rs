@@ -32,11 +32,11 @@ impl Authority {
     /// A chain and a key for these names and addresses.
     pub fn sign(&self, names: &[&str]) -> (PathBuf, PathBuf) {
         let params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
-        self.sign_as(names[0], params.unwrap())
+        self.sign_as(names[0], &params.unwrap())
     }
 
     /// As [`Authority::sign`], with all that a certificate may say.
-    pub fn sign_as(&self, file: &str, params: CertificateParams) -> (PathBuf, PathBuf) {
+    pub fn sign_as(&self, file: &str, params: &CertificateParams) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let certificate: Certificate = params.signed_by(&key, &self.issuer).unwrap();
         let path = |end: &str| self.directory.path().join(format!("{file}.{end}"));

@@ -209,7 +209,7 @@ impl Queue {
             }
             _ => {
                 let all = CancelBuilder::fd(fd).all();
-                opcode::AsyncCancel2::new(all).build().flags(squeue::Flags::SKIP_SUCCESS)
+                opcode::AsyncCancel2::new(all).build()
             }
         };
         self.push(entry, Tag::new(operation, slot.0))

@@ -105,8 +105,10 @@ impl Ring {
     fn wind_up(&mut self, slot: StreamSlot) {
         let Some(stream) = self.streams.table.get(slot) else { return };
         stream.phase = Phase::Finishing;
-        self.begin(Operation::Linger, slot);
         self.say_goodbye(slot);
+        if self.streams.table.get(slot).is_some_and(|stream| stream.phase == Phase::Finishing) {
+            self.begin(Operation::Linger, slot);
+        }
     }
 
     fn say_goodbye(&mut self, slot: StreamSlot) {
@@ -138,7 +140,7 @@ impl Ring {
             Operation::Read => self.read_completed(slot, completion, sink),
             Operation::Write => self.write_completed(slot, completion.result, sink),
             Operation::Connect => self.connect_completed(slot, completion.result, sink),
-            Operation::Pause => self.begin(Operation::Accept, slot),
+            Operation::Pause if self.is_open(slot) => self.begin(Operation::Accept, slot),
             Operation::Linger => self.stop(slot),
             _ => {}
         }
