@@ -1,7 +1,7 @@
 //! The command line: verbs, their options, their exit codes.
 
 use crate::mapping::{self, Problem};
-use crate::{demo, process, summary};
+use crate::{demo, process, reload, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -121,6 +121,20 @@ fn check(file: &std::path::Path) -> ExitCode {
         Ok(loaded) => {
             warn(&loaded.warnings);
             print!("{}", summary::Summary(&loaded));
+            certificates(&loaded)
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The files that the configuration names are a part of it.
+fn certificates(loaded: &mapping::Loaded) -> ExitCode {
+    match reload::contexts(loaded) {
+        Ok(contexts) => {
+            contexts.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
             ExitCode::SUCCESS
         }
         Err(errors) => {

@@ -1,7 +1,9 @@
 //! What the control thread knows: the running generation, the phase, and the shards' figures.
 
 use crate::mapping::Loaded;
+use crate::resolve::Figures;
 use crate::runtime::{ControlError, Runtime, ShardSnapshot};
+use crate::tls::Contexts;
 use arc_swap::ArcSwap;
 use portolan_shards::realm::Mapping;
 use std::fmt;
@@ -17,6 +19,8 @@ pub trait Shards: Send + Sync {
     /// # Errors
     /// A shard is gone or does not keep up.
     fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError>;
+    /// Connections begun from now on use these certificates.
+    fn renew(&self, tls: Arc<Contexts>);
 }
 
 impl Shards for Runtime {
@@ -26,6 +30,10 @@ impl Shards for Runtime {
 
     fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError> {
         Self::reload(self, mapping)
+    }
+
+    fn renew(&self, tls: Arc<Contexts>) {
+        Self::renew(self, tls);
     }
 }
 
@@ -56,6 +64,8 @@ pub struct Reloads {
 pub struct Control {
     phase: AtomicU8,
     loaded: ArcSwap<Loaded>,
+    tls: ArcSwap<Contexts>,
+    names: Arc<Figures>,
     applied: AtomicU64,
     unchanged: AtomicU64,
     refused: AtomicU64,
@@ -74,6 +84,8 @@ impl Control {
         Self {
             phase: AtomicU8::new(Phase::Starting as u8),
             loaded: ArcSwap::from_pointee(loaded),
+            tls: ArcSwap::default(),
+            names: Arc::default(),
             applied: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -107,6 +119,16 @@ impl Control {
         self.loaded.load_full()
     }
 
+    /// The certificates in use.
+    pub fn tls(&self) -> Arc<Contexts> {
+        self.tls.load_full()
+    }
+
+    /// What became of lookups of names.
+    pub fn names(&self) -> &Arc<Figures> {
+        &self.names
+    }
+
     /// What each shard has done so far; nothing while they are starting.
     pub fn figures(&self) -> Vec<Arc<ShardSnapshot>> {
         self.shards.get().map_or_else(Vec::new, |shards| shards.figures())
@@ -128,8 +150,20 @@ impl Control {
     pub(crate) fn apply(&self, loaded: Loaded) -> Result<(), ControlError> {
         let mapping = Arc::clone(&loaded.mapping);
         self.loaded.store(Arc::new(loaded));
-        self.applied.fetch_add(1, Ordering::Relaxed);
         self.shards.get().map_or(Ok(()), |shards| shards.reload(&mapping))
+    }
+
+    /// Use these certificates from now on.
+    pub(crate) fn renew(&self, tls: Arc<Contexts>) {
+        self.tls.store(Arc::clone(&tls));
+        if let Some(shards) = self.shards.get() {
+            shards.renew(tls);
+        }
+    }
+
+    /// Count a reload that put something new to work.
+    pub(crate) fn count_applied(&self) {
+        self.applied.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Count a reload that found nothing new.

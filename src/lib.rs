@@ -9,6 +9,7 @@ pub mod io;
 pub mod mapping;
 pub mod process;
 pub mod reload;
+pub mod resolve;
 pub mod runtime;
 pub mod summary;
 pub mod tls;

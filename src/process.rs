@@ -6,10 +6,10 @@ use crate::admin;
 use crate::control::{Control, Phase};
 use crate::io::limits::raise_open_files;
 use crate::mapping::{Errors, Loaded, Loader, Machine};
-use crate::reload::{Reloader, watch};
+use crate::reload::{self, Reloader, Watch};
+use crate::resolve::Names;
 use crate::runtime::{Options, Runtime};
 use anyhow::{Context, anyhow, bail};
-use notify::RecommendedWatcher;
 use portolan_shards::shard::Shard;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub(crate) const OPEN_FILES: u64 = 1 << 20;
 const SETTLE: Duration = Duration::from_millis(200);
 /// However busy the files are, act after this long.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// How long names of softswitches may take at the start and at a reload, before it goes on without them.
+const NAMES: Duration = Duration::from_secs(3);
 /// How often the shards are looked after.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often a drain tells its progress.
@@ -90,10 +92,13 @@ fn load(loader: &mut Loader, file: Option<&Path>) -> Result<Loaded, Errors> {
 
 async fn live(run: &Run, loader: Loader, loaded: Loaded) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot handle signals")?;
+    let contexts = reload::contexts(&loaded).map_err(|errors| anyhow!("bad certificates\n{errors}"))?;
     let control = Arc::new(Control::new(loaded));
+    control.renew(Arc::new(contexts));
     serve_admin(&control).await?;
-    let runtime = start_shards(&control).await?;
     let mut reloads = Reloads::new(run.file.as_deref(), loader, &control);
+    reloads.name().await;
+    let runtime = start_shards(&control).await?;
     let ended = look_after(&runtime, &mut signals, &mut reloads).await;
     let drained = match ended {
         Ok(()) => drain(run.drain, &control, &runtime, &mut signals).await,
@@ -131,7 +136,7 @@ async fn serve_admin(control: &Arc<Control>) -> anyhow::Result<()> {
 async fn start_shards(control: &Arc<Control>) -> anyhow::Result<Arc<Runtime>> {
     let loaded = control.loaded();
     let (mapping, cores) = (Arc::clone(&loaded.mapping), loaded.cores.clone());
-    let options = Options { mapping, cores, seed: None, tls: Arc::default() };
+    let options = Options { mapping, cores, seed: None, tls: control.tls() };
     let started = tokio::task::spawn_blocking(move || Runtime::start::<Shard>(&options)).await;
     let runtime = Arc::new(started.context("starting was interrupted")??);
     control.started(Arc::<Runtime>::clone(&runtime));
@@ -172,25 +177,31 @@ impl Ends {
 /// The files of the running configuration, if it has any.
 struct Reloads {
     reloader: Option<Reloader>,
+    names: Names,
+    control: Arc<Control>,
     changed: mpsc::Receiver<()>,
     /// Keeps `changed` open, watching or not.
     _news: mpsc::Sender<()>,
-    _watcher: Option<RecommendedWatcher>,
+    watch: Option<Watch>,
 }
 
 impl Reloads {
     fn new(file: Option<&Path>, loader: Loader, control: &Arc<Control>) -> Self {
         let (news, changed) = mpsc::channel(1);
-        let watching = |file| match watch(file, news.clone()) {
-            Ok(watcher) => Some(watcher),
+        let watching = |file| match Watch::new(file, news.clone()) {
+            Ok(watch) => Some(watch),
             Err(error) => {
                 tracing::warn!(%error, "the configuration's directory is not watched; HUP still reloads");
                 None
             }
         };
-        let watcher = file.and_then(watching);
+        let mut watch = file.and_then(watching);
+        if let Some(watch) = &mut watch {
+            watch.follow(&control.loaded().tls);
+        }
         let reloader = file.map(|file| Reloader::new(loader, file.to_owned(), Arc::clone(control)));
-        Self { reloader, changed, _news: news, _watcher: watcher }
+        let (names, control) = (Names::new(Arc::clone(control.names())), Arc::clone(control));
+        Self { reloader, names, control, changed, _news: news, watch }
     }
 
     /// Wait until the files have come to rest.
@@ -199,11 +210,38 @@ impl Reloads {
         while since.elapsed() < SETTLE_MAX && timeout(SETTLE, self.changed.recv()).await.is_ok() {}
     }
 
-    fn reload(&mut self, why: &str) {
+    /// Look up the names of the first generation.
+    async fn name(&mut self) {
+        self.names.learn(&self.control.loaded(), NAMES).await;
+        self.rename();
+    }
+
+    async fn reload(&mut self, why: &str) {
         tracing::info!("reload: {why}");
-        match &mut self.reloader {
-            Some(reloader) => drop(reloader.reload()),
-            None => tracing::warn!("nothing to reload: started without a file"),
+        let Some(reloader) = &mut self.reloader else {
+            tracing::warn!("nothing to reload: started without a file");
+            return;
+        };
+        if let Some(watch) = &mut self.watch {
+            watch.fragments();
+        }
+        let read = match reloader.read() {
+            Ok(loaded) => {
+                // Also when it is refused for a certificate: then the certificate may be mended.
+                self.watch.iter_mut().for_each(|watch| watch.follow(&loaded.tls));
+                self.names.learn(&loaded, NAMES).await;
+                Ok(self.names.fill(loaded))
+            }
+            errors => errors,
+        };
+        reloader.apply(read);
+        self.names.keep(&self.control.loaded());
+    }
+
+    /// Names stand for other servers than before.
+    fn rename(&mut self) {
+        if let Some(reloader) = &mut self.reloader {
+            reloader.rename(|loaded| self.names.fill(loaded));
         }
     }
 }
@@ -214,10 +252,11 @@ async fn look_after(runtime: &Runtime, signals: &mut Signals, reloads: &mut Relo
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = signals.reload.recv() => reloads.reload("HUP"),
+            _ = signals.reload.recv() => reloads.reload("HUP").await,
+            () = reloads.names.changed() => reloads.rename(),
             Some(()) = reloads.changed.recv() => {
                 reloads.settle().await;
-                reloads.reload("the files have changed");
+                reloads.reload("the files have changed").await;
             }
             () = signals.end.next() => return Ok(()),
             _ = look.tick() => sound(runtime)?,

@@ -3,17 +3,23 @@
 use crate::control::{Control, Phase};
 use crate::io::datagrams::Kind;
 use crate::io::socket::{bind, try_stream};
-use crate::mapping::{Loaded, Loader, Target};
+use crate::mapping::{Errors, Loaded, Loader, Target};
 use crate::summary;
+use crate::tls::{Contexts, RealmTls, TlsProblem};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use portolan_shards::realm::{Keepalive, Mapping, Realm, Registration, Route, Softswitch};
-use portolan_shards::types::{ShardId, Transport};
-use std::collections::HashSet;
+use portolan_shards::types::{RealmId, ShardId, Transport};
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
+
+/// The directory of fragments beside the main file.
+const FRAGMENTS: &str = "conf.d";
 
 /// How a reload ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,19 +38,37 @@ pub struct Reloader {
     loader: Loader,
     file: PathBuf,
     control: Arc<Control>,
+    /// What the files of certificates, keys and roots held when they were last put to work.
+    held: HashMap<PathBuf, u64>,
 }
 
 impl Reloader {
     /// `loader` is the one that loaded the running generation from `file`.
     pub fn new(loader: Loader, file: PathBuf, control: Arc<Control>) -> Self {
-        Self { loader, file, control }
+        let held = held(&control.loaded().tls);
+        Self { loader, file, control, held }
     }
 
     /// Load, compare, try the new listeners, swap; log and count the outcome.
     pub fn reload(&mut self) -> Outcome {
-        let outcome = self.attempt();
+        let read = self.read();
+        self.apply(read)
+    }
+
+    /// Read and check the files; nothing changes.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn read(&mut self) -> Result<Loaded, Errors> {
+        self.loader.load(&self.file)
+    }
+
+    /// Compare what was read with what runs, try its new listeners, swap; log and count the outcome.
+    pub fn apply(&mut self, read: Result<Loaded, Errors>) -> Outcome {
+        let outcome = self.attempt(read);
         match &outcome {
             Outcome::Applied(differences) => {
+                self.control.count_applied();
                 let generation = self.control.loaded().mapping.generation;
                 for difference in differences {
                     tracing::info!("reload: {difference}");
@@ -64,16 +88,39 @@ impl Reloader {
         outcome
     }
 
-    fn attempt(&mut self) -> Outcome {
+    /// Names stand for other servers: the running configuration, filled in anew, becomes another generation.
+    /// False when it says what runs already.
+    pub fn rename(&mut self, fill: impl FnOnce(Loaded) -> Loaded) -> bool {
+        let running = self.control.loaded();
+        let generation = running.mapping.generation + 1;
+        let mapping = Arc::new(Mapping { generation, ..Mapping::clone(&running.mapping) });
+        let loaded = fill(Loaded { mapping, ..Loaded::clone(&running) });
+        let differences = differences(&running, &loaded);
+        for difference in &differences {
+            tracing::info!(generation, "{difference}");
+        }
+        if !differences.is_empty() {
+            self.swap(loaded);
+        }
+        !differences.is_empty()
+    }
+
+    fn attempt(&mut self, read: Result<Loaded, Errors>) -> Outcome {
         if self.control.phase() == Phase::Draining {
             return Outcome::Refused("error: draining".to_owned());
         }
-        let loaded = match self.loader.load(&self.file) {
+        let loaded = match read {
             Ok(loaded) => loaded,
             Err(errors) => return Outcome::Refused(errors.to_string()),
         };
+        let held = held(&loaded.tls);
+        let contexts = match contexts(&loaded) {
+            Ok(contexts) => contexts,
+            Err(why) => return Outcome::Refused(why),
+        };
         let running = self.control.loaded();
-        let differences = differences(&running, &loaded);
+        let mut differences = differences(&running, &loaded);
+        differences.extend(rewritten(&self.held, &held));
         if differences.is_empty() {
             return Outcome::Unchanged;
         }
@@ -83,12 +130,63 @@ impl Reloader {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        if held != self.held || loaded.tls != running.tls {
+            self.held = held;
+            self.control.renew(Arc::new(contexts));
+        }
+        self.swap(loaded);
+        Outcome::Applied(differences)
+    }
+
+    fn swap(&mut self, loaded: Loaded) {
         self.loader.accept(&loaded);
         if let Err(error) = self.control.apply(loaded) {
             tracing::error!(%error, "a shard did not take the new configuration");
         }
-        Outcome::Applied(differences)
     }
+}
+
+/// The certificates of a configuration, after a look at their dates.
+///
+/// # Errors
+/// All files that cannot be used, and why, a line each.
+pub fn contexts(loaded: &Loaded) -> Result<Contexts, String> {
+    let told = |problem: &TlsProblem| {
+        let realm = loaded.mapping.realm(problem.realm).map_or("?", |realm| realm.name.as_str());
+        format!("tls of realm \"{realm}\": {problem}")
+    };
+    let contexts = Contexts::load(&loaded.tls).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(|problem| format!("error: {}", told(problem))).collect();
+        lines.join("\n")
+    })?;
+    for warning in contexts.warnings() {
+        tracing::warn!("{}", told(warning));
+    }
+    Ok(contexts)
+}
+
+fn files(tls: &RealmTls) -> impl Iterator<Item = &PathBuf> {
+    let pairs = tls.certificates.iter().flat_map(|(certificate, key)| [certificate, key]);
+    pairs.chain(&tls.clients).chain(&tls.roots)
+}
+
+/// What the files hold, as a hash; without those that cannot be read.
+fn held(tls: &[(RealmId, RealmTls)]) -> HashMap<PathBuf, u64> {
+    let hash = |file: &PathBuf| {
+        let mut hasher = DefaultHasher::new();
+        std::fs::read(file).ok()?.hash(&mut hasher);
+        Some((file.clone(), hasher.finish()))
+    };
+    tls.iter().flat_map(|(_, tls)| files(tls)).filter_map(hash).collect()
+}
+
+/// Files that hold something else than before; new ones are told with the realm that names them.
+fn rewritten(before: &HashMap<PathBuf, u64>, now: &HashMap<PathBuf, u64>) -> Vec<String> {
+    let other = |(file, hash): &(&PathBuf, &u64)| before.get(*file).is_some_and(|before| before != *hash);
+    let mut lines: Vec<_> =
+        now.iter().filter(other).map(|(file, _)| format!("{} changed", file.display())).collect();
+    lines.sort();
+    lines
 }
 
 /// What a new generation changes, a line each; empty when nothing.
@@ -111,10 +209,20 @@ pub fn differences(before: &Loaded, now: &Loaded) -> Vec<String> {
     }
     change("limits", &old.limits, &new.limits, &mut lines);
     change("name servers", &before.dns, &now.dns, &mut lines);
-    for (id, tls) in &now.tls {
-        let same = before.tls.iter().find(|(before, _)| before == id);
-        if let (Some((_, before)), Some(realm)) = (same, new.realm(*id)) {
-            change(&format!("tls of realm \"{}\"", realm.name), before, tls, &mut lines);
+    lines.extend(tls_changes(before, now));
+    lines
+}
+
+/// Realms that are in both generations; of the others it is told that they came or went.
+fn tls_changes(before: &Loaded, now: &Loaded) -> Vec<String> {
+    let mut lines = Vec::new();
+    for realm in now.mapping.realms.iter().filter(|realm| before.mapping.realm(realm.id).is_some()) {
+        let of =
+            |loaded: &Loaded| loaded.tls.iter().find(|(id, _)| *id == realm.id).map(|(_, tls)| tls.clone());
+        let (old, new) = (of(before), of(now));
+        if old != new {
+            let told = |tls: Option<RealmTls>| tls.map_or_else(|| "off".to_owned(), |tls| summary::tls(&tls));
+            lines.push(format!("tls of realm \"{}\" changed: {} -> {}", realm.name, told(old), told(new)));
         }
     }
     lines
@@ -239,35 +347,76 @@ fn listeners(mapping: &Mapping) -> impl Iterator<Item = (Transport, SocketAddr)>
     })
 }
 
-/// Tell `changed` whenever the file, or one of the `conf.d` beside it, may have changed. Drop the watcher to stop.
+/// Watches the files of a configuration. Dropping it ends that.
 ///
-/// The directory is watched, not the file: editors and configuration managers replace files by renaming.
-///
-/// # Errors
-/// Those of `inotify_add_watch(2)`.
-pub fn watch(file: &Path, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| matters(&event)) {
-            // A full queue already holds news.
-            let _ = changed.try_send(());
-        }
-    })?;
-    watcher.watch(directory, RecursiveMode::NonRecursive)?;
-    let fragments = directory.join("conf.d");
-    if fragments.is_dir() {
-        watcher.watch(&fragments, RecursiveMode::NonRecursive)?;
+/// Directories are watched, not files: editors and configuration managers replace files by renaming.
+#[derive(Debug)]
+pub struct Watch {
+    watcher: RecommendedWatcher,
+    directory: PathBuf,
+    /// File names that matter besides those of configurations.
+    others: Arc<Mutex<HashSet<OsString>>>,
+}
+
+impl Watch {
+    /// Tell `changed` whenever the file, one of the `conf.d` beside it, or one that [`Watch::follow`] named may have
+    /// changed.
+    ///
+    /// # Errors
+    /// Those of `inotify_add_watch(2)`.
+    pub fn new(file: &Path, changed: mpsc::Sender<()>) -> notify::Result<Self> {
+        let directory = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let others = Arc::<Mutex<HashSet<OsString>>>::default();
+        let named = Arc::clone(&others);
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let named = named.lock().unwrap_or_else(PoisonError::into_inner);
+            if event.is_ok_and(|event| matters(&event, &named)) {
+                // A full queue already holds news.
+                let _ = changed.try_send(());
+            }
+        })?;
+        watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        let mut watch = Self { watcher, directory: directory.to_owned(), others };
+        watch.fragments();
+        Ok(watch)
     }
-    Ok(watcher)
+
+    /// Watch `conf.d`, if there is one now. Call it before reading the files: then nothing is missed.
+    pub fn fragments(&mut self) {
+        let fragments = self.directory.join(FRAGMENTS);
+        if fragments.is_dir() {
+            self.add(&fragments);
+        }
+    }
+
+    /// Watch these files of certificates, keys and roots too, from now on.
+    pub fn follow(&mut self, tls: &[(RealmId, RealmTls)]) {
+        for file in tls.iter().flat_map(|(_, tls)| files(tls)) {
+            let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            others.extend(file.file_name().map(OsStr::to_owned));
+            drop(others);
+            match file.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => self.add(parent),
+                _ => {}
+            }
+        }
+    }
+
+    fn add(&mut self, directory: &Path) {
+        if let Err(error) = self.watcher.watch(directory, RecursiveMode::NonRecursive) {
+            tracing::warn!(%error, directory = %directory.display(), "not watched; HUP still reloads");
+        }
+    }
 }
 
 /// Our own reading must not look like a change.
-fn matters(event: &notify::Event) -> bool {
+fn matters(event: &notify::Event, others: &HashSet<OsString>) -> bool {
     // A container's mounted configuration is swapped by renaming a link of this name.
-    let mounted = |path: &Path| path.file_name().is_some_and(|name| name == "..data");
+    let named = |name: &OsStr| name == "..data" || name == FRAGMENTS || others.contains(name);
     let ron = |path: &Path| path.extension().is_some_and(|extension| extension == "ron");
-    !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| ron(path) || mounted(path))
+    let counts = |path: &PathBuf| ron(path) || path.file_name().is_some_and(named);
+    !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(counts)
 }

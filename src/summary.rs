@@ -21,7 +21,7 @@ impl fmt::Display for Summary<'_> {
         for realm in &mapping.realms {
             writeln!(f, "{}", realm_line(realm, mapping.shards))?;
             if let Some((_, tls)) = self.0.tls.iter().find(|(id, _)| *id == realm.id) {
-                writeln!(f, "{}", tls_line(realm, tls))?;
+                writeln!(f, "tls of \"{}\": {}", realm.name, self::tls(tls))?;
             }
         }
         for (softswitch, targets) in mapping.softswitches.iter().zip(&self.0.targets) {
@@ -70,12 +70,13 @@ pub(crate) fn listener((transport, port): &(Transport, u16)) -> String {
     format!("{}/{port}", transport.token().to_ascii_lowercase())
 }
 
-fn tls_line(realm: &Realm, tls: &RealmTls) -> String {
+/// Certificates and authorities.
+pub(crate) fn tls(tls: &RealmTls) -> String {
     let certificates: Vec<_> = tls.certificates.iter().map(|(file, _)| file.display().to_string()).collect();
     let clients = tls.clients.as_ref();
     let clients = clients.map_or_else(String::new, |file| format!(", clients of {}", file.display()));
     let roots = tls.roots.as_ref().map_or_else(|| "system".to_owned(), |file| file.display().to_string());
-    format!("tls of \"{}\": {}{clients}, authorities: {roots}", realm.name, certificates.join(", "))
+    format!("{}{clients}, authorities: {roots}", certificates.join(", "))
 }
 
 fn softswitch_line(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target]) -> String {

@@ -1,5 +1,7 @@
 //! `portolan run` as a process: reloads by signal and by file, drains, ends.
 
+mod zone;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -8,6 +10,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use zone::Zone;
 
 /// Patience with a busy machine; every wait ends as soon as what it waits for is there.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -226,4 +229,90 @@ fn a_bad_configuration_ends_with_1() {
     let mut process = Process::spawn(99, &[], "(shards: Aut)");
     assert_eq!(process.end().code(), Some(1));
     assert!(process.log().contains(":1:10"), "{}", process.log());
+}
+
+#[test]
+fn a_fragment_in_a_directory_made_later_is_loaded() {
+    let process = Process::start(101, &[]);
+    let fragments = process.directory.path().join("conf.d");
+    fs::create_dir(&fragments).expect("made");
+    process.until_metric("portolan_reloads_total{result=\"unchanged\"} 1");
+    let realm = r#"(realms: { "b": (side: Access, address: "127.0.101.9", sip: [Udp(5060)], media: (20000, 20999)) })"#;
+    fs::write(fragments.join("b.ron"), realm).expect("written");
+    process.until_metric("portolan_config_generation 2");
+    assert!(process.log().contains("realm \"b\" added"), "{}", process.log());
+}
+
+/// A configuration whose softswitch has a name.
+fn named(net: u8, zone: &Zone) -> String {
+    let target = format!("127.0.{net}.3:5060");
+    let dns = format!("dns: (servers: [\"{}\"]), admin:", zone.address);
+    text(net).replace(&target, "sip:sx.example:5060").replace("admin:", &dns)
+}
+
+#[test]
+fn the_process_follows_a_name() {
+    let zone = Zone::new();
+    zone.a("sx.example", "127.0.102.3", 1);
+    let process = Process::spawn(102, &[], &named(102, &zone));
+    process.until_metric("portolan_ready 1");
+    let reached = |address: &str| process.get("/config").is_some_and(|answer| answer.contains(address));
+    assert!(reached("127.0.102.3:5060"), "{}", process.log());
+    let generation = |metrics: &str| {
+        let line = metrics.lines().find(|line| line.starts_with("portolan_config_generation "));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).expect("a generation")
+    };
+    let before = generation(&process.get("/metrics").expect("metrics"));
+    zone.clear();
+    zone.a("sx.example", "127.0.102.4", 1);
+    process.until("the new address is used", || reached("127.0.102.4:5060"));
+    assert_eq!(generation(&process.get("/metrics").expect("metrics")), before + 1);
+    assert!(process.has_metric("portolan_reloads_total{result=\"applied\"} 0"), "it is no reload");
+}
+
+#[test]
+fn a_name_that_nobody_knows_does_not_hold_up_the_start() {
+    let zone = Zone::new();
+    zone.mute();
+    let process = Process::spawn(103, &[], &named(103, &zone));
+    process.until_metric("portolan_ready 1");
+    assert!(process.has_metric("portolan_config_generation 1"));
+}
+
+/// A certificate and its key for a name, written beside the configuration.
+fn certify(directory: &std::path::Path, name: &str) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
+    fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).expect("written");
+    fs::write(directory.join("chain.pem"), made.cert.pem()).expect("written");
+}
+
+fn secured(net: u8) -> String {
+    let tls = "sip: [Udp(5060), Tls(5061)], tls: (certificate: \"chain.pem\", key: \"key.pem\", roots: \"chain.pem\"), media";
+    text(net).replacen("sip: [Udp(5060)], media", tls, 1)
+}
+
+#[test]
+fn certificates_are_loaded_again_and_bad_ones_refused() {
+    let process = Process::start(104, &[]);
+    certify(process.directory.path(), "a.example");
+    fs::write(process.file(), secured(104)).expect("written");
+    process.until("the certificate is told", || {
+        process
+            .get("/metrics")
+            .is_some_and(|m| m.contains("portolan_tls_certificate_expiry_seconds{realm=\"access\""))
+    });
+    process.until_metric("portolan_config_generation 2");
+    fs::write(process.directory.path().join("chain.pem"), "no certificate").expect("written");
+    process.until("it is refused", || process.log().contains("reload refused, generation 2 stays"));
+    let told = format!("tls of realm \"access\": {}", process.directory.path().join("chain.pem").display());
+    assert!(process.log().contains(&told), "{}", process.log());
+    certify(process.directory.path(), "b.example");
+    process.until("the new one runs", || process.log().contains("chain.pem changed"));
+}
+
+#[test]
+fn a_missing_certificate_ends_with_1() {
+    let mut process = Process::spawn(105, &[], &secured(105));
+    assert_eq!(process.end().code(), Some(1));
+    assert!(process.log().contains("chain.pem"), "{}", process.log());
 }

@@ -1,6 +1,7 @@
 //! The shards' counters in Prometheus's words: base units, few labels, never a Call-ID or an address.
 
 use crate::control::{Control, Phase};
+use crate::resolve::Figures;
 use crate::runtime::{ShardSnapshot, StreamEnd, StreamFigures};
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
@@ -11,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All metrics, now, in the OpenMetrics text format.
 pub(super) fn render(control: Arc<Control>) -> Result<String, fmt::Error> {
@@ -205,6 +207,40 @@ fn counts(
     Ok(())
 }
 
+/// Lookups of softswitches' names.
+fn names(encoder: &mut DescriptorEncoder<'_>, names: &Figures) -> fmt::Result {
+    let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    let counters = [
+        ("portolan_name_lookups", "Lookups of softswitches' names", read(&names.lookups)),
+        ("portolan_name_failures", "Lookups of names that found no server", read(&names.failures)),
+    ];
+    for (name, help, value) in counters {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None)?;
+    }
+    let gauges = [
+        ("portolan_names_stale", "Names that are served from an answer that is over", read(&names.stale)),
+        ("portolan_names_unknown", "Names without any server", read(&names.unknown)),
+    ];
+    for (name, help, value) in gauges {
+        encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&(value as i64))?;
+    }
+    Ok(())
+}
+
+fn certificates(encoder: &mut DescriptorEncoder<'_>, control: &Control) -> fmt::Result {
+    let help = "When the first certificate of a file ends, in seconds since 1970";
+    let name = "portolan_tls_certificate_expiry_seconds";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let mapping = Arc::clone(&control.loaded().mapping);
+    for expiry in control.tls().expiries() {
+        let realm = mapping.realm(expiry.realm).map_or("", |realm| realm.name.as_str());
+        let file = expiry.file.display().to_string();
+        metric.encode_family(&[("realm", realm), ("file", &file)])?.encode_gauge(&expiry.at)?;
+    }
+    Ok(())
+}
+
 fn process(encoder: &mut DescriptorEncoder<'_>, control: &Control) -> fmt::Result {
     let reloads = control.reloads();
     let mut metric =
@@ -216,6 +252,8 @@ fn process(encoder: &mut DescriptorEncoder<'_>, control: &Control) -> fmt::Resul
         let mut one = metric.encode_family(&labels)?;
         one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
     }
+    names(encoder, control.names())?;
+    certificates(encoder, control)?;
     let mapping = Arc::clone(&control.loaded().mapping);
     let gauges = [
         ("portolan_config_generation", "Generation of the running configuration", mapping.generation as i64),

@@ -43,6 +43,12 @@ pub(super) fn chain(chain: &Path, key: &Path) -> Result<Chain, Problem> {
 }
 
 impl Chain {
+    /// When the first of its certificates ends, in seconds since 1970.
+    pub(super) fn end(&self) -> Option<i64> {
+        let parsed = self.key.cert.iter().filter_map(|der| X509Certificate::from_der(der).ok());
+        parsed.map(|(_, certificate)| certificate.validity().not_after.timestamp()).min()
+    }
+
     /// What should be looked at before long.
     pub(super) fn worries(&self) -> Vec<String> {
         let parsed = self.key.cert.iter().filter_map(|der| X509Certificate::from_der(der).ok());

@@ -65,6 +65,18 @@ pub struct TlsProblem {
 pub struct Contexts {
     realms: HashMap<RealmId, Context>,
     warnings: Vec<TlsProblem>,
+    expiries: Vec<Expiry>,
+}
+
+/// When a file of certificates is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The realm that names the file.
+    pub realm: RealmId,
+    /// The chain.
+    pub file: PathBuf,
+    /// When the first of its certificates ends, in seconds since 1970.
+    pub at: i64,
 }
 
 #[derive(Clone)]
@@ -83,8 +95,12 @@ impl Contexts {
         let mut contexts = Self::default();
         let mut problems = Vec::new();
         for (realm, tls) in realms {
-            let mut loading =
-                Loading { realm: *realm, warnings: &mut contexts.warnings, problems: &mut problems };
+            let mut loading = Loading {
+                realm: *realm,
+                warnings: &mut contexts.warnings,
+                problems: &mut problems,
+                expiries: &mut contexts.expiries,
+            };
             if let Some(context) = loading.context(tls) {
                 contexts.realms.insert(*realm, context);
             }
@@ -95,6 +111,11 @@ impl Contexts {
     /// What works but should be looked at: certificates that have expired, are not valid yet, or expire within 14 days.
     pub fn warnings(&self) -> &[TlsProblem] {
         &self.warnings
+    }
+
+    /// When each chain ends.
+    pub fn expiries(&self) -> &[Expiry] {
+        &self.expiries
     }
 
     /// For connections that this realm accepts; `None` when it has no certificate.
@@ -120,6 +141,7 @@ struct Loading<'a> {
     realm: RealmId,
     warnings: &'a mut Vec<TlsProblem>,
     problems: &'a mut Vec<TlsProblem>,
+    expiries: &'a mut Vec<Expiry>,
 }
 
 impl Loading<'_> {
@@ -137,6 +159,9 @@ impl Loading<'_> {
         let read = files::chain(chain, key).map_err(|(file, what)| self.problem(&file, &what)).ok()?;
         for what in read.worries() {
             self.warnings.push(TlsProblem { realm: self.realm, file: chain.clone(), what });
+        }
+        if let Some(at) = read.end() {
+            self.expiries.push(Expiry { realm: self.realm, file: chain.clone(), at });
         }
         Some(read)
     }

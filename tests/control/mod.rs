@@ -3,6 +3,7 @@
 use portolan::control::{Control, Shards};
 use portolan::mapping::Loaded;
 use portolan::runtime::{ControlError, ShardSnapshot};
+use portolan::tls::Contexts;
 use portolan_shards::realm::Mapping;
 use portolan_shards::stats::Stats;
 use portolan_shards::types::ShardId;
@@ -11,7 +12,10 @@ use std::time::Duration;
 
 /// Two shards with known figures.
 #[derive(Clone, Default)]
-pub(crate) struct Recorder(pub(crate) Arc<Mutex<Vec<Arc<Mapping>>>>);
+pub(crate) struct Recorder(
+    pub(crate) Arc<Mutex<Vec<Arc<Mapping>>>>,
+    pub(crate) Arc<Mutex<Vec<Arc<Contexts>>>>,
+);
 
 impl Shards for Recorder {
     fn figures(&self) -> Vec<Arc<ShardSnapshot>> {
@@ -26,6 +30,10 @@ impl Shards for Recorder {
     fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError> {
         self.0.lock().expect("no test panics in here").push(Arc::clone(mapping));
         Ok(())
+    }
+
+    fn renew(&self, tls: Arc<Contexts>) {
+        self.1.lock().expect("no test panics in here").push(tls);
     }
 }
 
