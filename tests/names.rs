@@ -2,13 +2,15 @@
 
 mod zone;
 
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::rdata::{AAAA, NAPTR, SRV};
 use portolan::mapping::{Loaded, Loader, Machine};
 use portolan::resolve::{Figures, Names};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use zone::Zone;
+use zone::{Zone, name};
 
 /// Long enough for a busy machine; every wait ends with its answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,16 +60,26 @@ fn asked(zone: &Zone, targets: &str) -> [Vec<String>; 2] {
     })
 }
 
+fn srv(zone: &Zone, owner: &str, (priority, weight, port): (u16, u16, u16), target: &str) {
+    zone.add(owner, 300, RData::SRV(SRV::new(priority, weight, port, name(target))));
+}
+
+fn naptr(zone: &Zone, owner: &str, (order, preference): (u16, u16), service: &str, to: &str) {
+    let (flags, services) = (b"s".to_vec().into(), service.as_bytes().into());
+    let pointer = NAPTR::new(order, preference, flags, services, Box::default(), name(to));
+    zone.add(owner, 300, RData::NAPTR(pointer));
+}
+
 fn example() -> Zone {
     let zone = Zone::new();
     zone.a("one.example", "10.0.1.1", 300);
     zone.a("two.example", "10.0.1.2", 300);
     zone.a("two.example", "10.0.1.3", 300);
-    zone.aaaa("one.example", "fd00::11", 300);
-    zone.srv("_sip._udp.sx.example", (10, 60, 5062), "one.example");
-    zone.srv("_sip._udp.sx.example", (10, 41, 5062), "two.example");
-    zone.srv("_sip._tcp.sx.example", (0, 0, 5064), "one.example");
-    zone.srv("_sips._tcp.sx.example", (0, 1, 5065), "one.example");
+    zone.add("one.example", 300, RData::AAAA(AAAA("fd00::11".parse().expect("IPv6"))));
+    srv(&zone, "_sip._udp.sx.example", (10, 60, 5062), "one.example");
+    srv(&zone, "_sip._udp.sx.example", (10, 41, 5062), "two.example");
+    srv(&zone, "_sip._tcp.sx.example", (0, 0, 5064), "one.example");
+    srv(&zone, "_sips._tcp.sx.example", (0, 1, 5065), "one.example");
     zone
 }
 
@@ -88,10 +100,10 @@ fn without_naptr_udp_services_come_first() {
 #[test]
 fn naptr_chooses_the_transport_by_order_and_preference() {
     let zone = example();
-    zone.naptr("sx.example", (20, 1), "SIP+D2U", "_sip._udp.sx.example");
-    zone.naptr("sx.example", (10, 9), "SIP+D2T", "_sip._tcp.sx.example");
-    zone.naptr("sx.example", (10, 2), "SIPS+D2T", "_sips._tcp.sx.example");
-    zone.naptr("sx.example", (1, 1), "E2U+sip", "_sip._udp.sx.example");
+    naptr(&zone, "sx.example", (20, 1), "SIP+D2U", "_sip._udp.sx.example");
+    naptr(&zone, "sx.example", (10, 9), "SIP+D2T", "_sip._tcp.sx.example");
+    naptr(&zone, "sx.example", (10, 2), "SIPS+D2T", "_sips._tcp.sx.example");
+    naptr(&zone, "sx.example", (1, 1), "E2U+sip", "_sip._udp.sx.example");
     let [four, six] = asked(&zone, r#""sip:sx.example""#);
     assert_eq!(four, ["10.0.1.1:5065;transport=tls (sx.example)"]);
     assert_eq!(six, ["[fd00::11]:5064;transport=tcp priority 0 weight 0"], "that realm has no TLS");
@@ -120,14 +132,14 @@ fn a_name_without_services_is_a_host() {
 #[test]
 fn a_service_that_is_refused_is_not_the_host() {
     let zone = example();
-    zone.srv("_sip._udp.one.example", (0, 0, 0), ".");
+    srv(&zone, "_sip._udp.one.example", (0, 0, 0), ".");
     assert_eq!(asked(&zone, r#""sip:one.example""#), [[""; 0], [""; 0]]);
 }
 
 #[test]
 fn priorities_within_a_target_come_after_those_of_targets() {
     let zone = example();
-    zone.srv("_sip._udp.sx.example", (5, 1, 5062), "three.example");
+    srv(&zone, "_sip._udp.sx.example", (5, 1, 5062), "three.example");
     zone.a("three.example", "10.0.1.9", 300);
     let [four, _] = asked(&zone, r#""sip:sx.example", "sip:one.example:5090""#);
     let priorities: Vec<_> = four.iter().map(|s| s.split_once(' ').map_or("", |(_, rest)| rest)).collect();

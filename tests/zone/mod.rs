@@ -1,7 +1,7 @@
 //! A name server on loopback that says what a test tells it to say.
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, NAPTR, SRV};
+use hickory_resolver::proto::rr::rdata::A;
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,8 @@ pub(crate) struct Zone {
     mute: Arc<AtomicBool>,
 }
 
-fn name(text: &str) -> Name {
+/// A name from its text, rooted.
+pub(crate) fn name(text: &str) -> Name {
     let rooted = if text.ends_with('.') { text.to_owned() } else { format!("{text}.") };
     Name::from_ascii(rooted).expect("a name")
 }
@@ -38,27 +39,15 @@ impl Zone {
         zone
     }
 
-    fn add(&self, owner: &str, ttl: u32, data: RData) {
+    /// One more record.
+    pub(crate) fn add(&self, owner: &str, ttl: u32, data: RData) {
         let record = Record::from_rdata(name(owner), ttl, data);
         self.records.lock().expect("no panic in there").push(record);
     }
 
+    /// One more IPv4 address.
     pub(crate) fn a(&self, owner: &str, address: &str, ttl: u32) {
         self.add(owner, ttl, RData::A(A(address.parse().expect("IPv4"))));
-    }
-
-    pub(crate) fn aaaa(&self, owner: &str, address: &str, ttl: u32) {
-        self.add(owner, ttl, RData::AAAA(AAAA(address.parse().expect("IPv6"))));
-    }
-
-    pub(crate) fn srv(&self, owner: &str, (priority, weight, port): (u16, u16, u16), target: &str) {
-        self.add(owner, 300, RData::SRV(SRV::new(priority, weight, port, name(target))));
-    }
-
-    pub(crate) fn naptr(&self, owner: &str, (order, preference): (u16, u16), service: &str, to: &str) {
-        let (flags, services) = (b"s".to_vec().into(), service.as_bytes().into());
-        let pointer = NAPTR::new(order, preference, flags, services, Box::default(), name(to));
-        self.add(owner, 300, RData::NAPTR(pointer));
     }
 
     /// Forget all records.
