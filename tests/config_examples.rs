@@ -62,3 +62,16 @@ fn ipv6_realms_have_ipv6_homes() {
         "[fd00::10]:6001".parse().ok()
     );
 }
+
+#[test]
+fn the_second_softswitch_of_a_tls_cluster_stands_by() {
+    let loaded = example("tls.ron");
+    let servers: Vec<_> = loaded.mapping.softswitches[0].targets.iter().map(|s| format!("{s:?}")).collect();
+    let first = "10.0.0.20:5061;transport=tls (sx-1.example.net)";
+    let second = "10.0.0.21:5061;transport=tls (sx-2.example.net) priority 1 weight 1";
+    assert_eq!(servers, [first, second]);
+    assert!(loaded.mapping.softswitches[1].targets.is_empty(), "its name is not looked up yet");
+    let (_, core) = &loaded.tls[1];
+    assert!(core.require_client && core.verify_servers);
+    assert!(core.certificates[0].0.ends_with("config/core.pem"), "beside the main file");
+}

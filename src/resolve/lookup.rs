@@ -14,7 +14,7 @@ const TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3
 /// Records of one answer that are used.
 const MAX_RECORDS: usize = 16;
 
-/// What a name stands for now.
+/// The servers of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// In the order of RFC 2782 priorities; not empty.

@@ -111,7 +111,7 @@ impl Names {
         }
     }
 
-    /// This configuration with the servers that its names stand for now.
+    /// This configuration with the servers that its names were last found to have.
     pub fn fill(&self, loaded: Loaded) -> Loaded {
         let softswitches = loaded.mapping.softswitches.iter().zip(&loaded.targets);
         let filled = softswitches.map(|(softswitch, targets)| {
