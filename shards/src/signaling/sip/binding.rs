@@ -24,8 +24,6 @@ pub(super) struct Binding {
     /// The Call-ID under which the terminal last registered it, and the highest CSeq seen there.
     pub(super) call_id: Box<[u8]>,
     pub(super) cseq: u32,
-    /// The label in the Contact that the registrar was given; it stays the same for the binding's whole life.
-    pub(super) label: Box<str>,
     /// The terminal's current flow.
     pub(super) flow: Flow,
     /// When the terminal's own registration runs out. Set by the registrar's 2xx; a binding without it is not in force.
@@ -101,7 +99,8 @@ impl Wanted<'_> {
 
 /// All bindings of the shard.
 pub(super) struct Bindings {
-    table: Table<Binding>,
+    /// Boxed, because the table grows by doubling.
+    table: Table<Box<Binding>>,
     by_aor: HashMap<Arc<Aor>, SmallVec<[Key; 1]>, Keyed>,
     /// By hash of the user alone.
     by_user: HashMap<u64, SmallVec<[Key; 1]>, Keyed>,
@@ -135,19 +134,19 @@ impl Bindings {
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Binding> {
-        self.table.get(key)
+        self.table.get(key).map(Box::as_ref)
     }
 
     /// To change anything but address of record and flow, which are indexed, and `lost`, which is counted.
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Binding> {
-        self.table.get_mut(key)
+        self.table.get_mut(key).map(Box::as_mut)
     }
 
     /// Add a binding whose flow is alive.
     pub(super) fn insert(&mut self, binding: Binding) -> Key {
         let aor = binding.aor.clone();
         let (user, path) = (self.hash(&aor.user), self.hash_path(&binding.flow));
-        let key = self.table.insert(binding);
+        let key = self.table.insert(Box::new(binding));
         self.living += 1;
         self.by_user.entry(user).or_default().push(key);
         self.by_aor.entry(aor).or_default().push(key);
@@ -162,7 +161,7 @@ impl Bindings {
         forget(&mut self.by_user, &user, key);
         forget(&mut self.by_aor, &binding.aor, key);
         forget(&mut self.by_flow, &path, key);
-        Some(binding)
+        Some(*binding)
     }
 
     /// The terminal is now reached by this flow; gives the one so far.

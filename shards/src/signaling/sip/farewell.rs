@@ -5,6 +5,7 @@
 use super::Sip;
 use super::binding::Binding;
 use super::hop::{self, Ours};
+use super::register::label;
 use super::request::Upstream;
 use super::transaction::{LINGER, Own};
 use crate::signaling::Cx;
@@ -31,7 +32,7 @@ impl Sip {
         let Ok(server) = self.servers.pick(cx, &softswitch, &[], false) else { return };
         let (flow, _) = Upstream { access, core, softswitch }.flow_to(cx, &server);
         let tag = cx.rng.u64();
-        let goodbye = Goodbye::of(binding);
+        let goodbye = Goodbye::of(binding, (!binding.by_path).then(|| label(cx, key)));
         let write = |ours: Ours, branch: &str| goodbye.write(ours, branch, tag);
         cx.stats.registrations_ended += 1;
         self.send_own(cx, flow, Side::Core, Own::Goodbye, LINGER, write);
@@ -41,7 +42,7 @@ impl Sip {
 /// What the REGISTER says.
 struct Goodbye {
     contact: Bytes,
-    label: Option<Box<str>>,
+    label: Option<String>,
     device: String,
     at: String,
     host: String,
@@ -50,7 +51,7 @@ struct Goodbye {
 }
 
 impl Goodbye {
-    fn of(binding: &Binding) -> Self {
+    fn of(binding: &Binding, label: Option<String>) -> Self {
         let literal = text::ip(&binding.aor.host).is_some();
         let user = readable(&binding.aor.user);
         let device = binding.device.as_deref().map(readable).unwrap_or_default();
@@ -58,7 +59,7 @@ impl Goodbye {
             device.rsplit_once(' ').map(|(instance, id)| format!(";+sip.instance={instance};reg-id={id}"));
         Self {
             contact: binding.contact.clone(),
-            label: (!binding.by_path).then(|| binding.label.clone()),
+            label,
             device: device.unwrap_or_default(),
             at: if user.is_empty() { user } else { user + "@" },
             host: if literal { binding.softswitch.host() } else { readable(&binding.aor.host) },

@@ -70,7 +70,7 @@ enum Wake {
     /// Ask another server if the first has not answered.
     Patience(Key),
     /// Ask a server whether it serves.
-    Probe { plan: u32, at: usize },
+    Probe { plan: u32, at: u32 },
     /// Look whether the dialog is still alive.
     Dialog(Key),
     /// Look whether the registration has run out.

@@ -22,14 +22,14 @@ impl Sip {
     /// Ask the servers of this generation from now on, each at another moment of its interval.
     pub(super) fn plan_probes(&mut self, cx: &mut Cx<'_>) {
         let plan = self.servers.plan(cx.mapping.softswitches.iter().flat_map(probed).collect());
-        for (at, Probed { interval, .. }) in self.servers.planned().iter().enumerate() {
+        for (at, Probed { interval, .. }) in (0..).zip(self.servers.planned()) {
             let first = Duration::from_nanos(cx.rng.below((interval.as_nanos() as u64).max(1)));
             self.timers.schedule(cx.now + first, Wake::Probe { plan, at });
         }
     }
 
     /// Ask one server; nothing if the plan has changed since.
-    pub(super) fn probe(&mut self, cx: &mut Cx<'_>, plan: u32, at: usize) {
+    pub(super) fn probe(&mut self, cx: &mut Cx<'_>, plan: u32, at: u32) {
         let Some(Probed { softswitch, server, interval }) = self.servers.due(plan, at) else { return };
         self.timers.schedule(cx.now + interval, Wake::Probe { plan, at });
         let Some(core) = cx.mapping.realm(softswitch.realm).cloned() else { return };

@@ -32,7 +32,7 @@ const SURVIVAL: u64 = 60;
 #[derive(Debug)]
 pub(super) struct Confirmed {
     /// What the REGISTER said.
-    print: [u8; 32],
+    print: [u8; 16],
     /// How many contacts it had.
     contacts: usize,
     /// From here on less than half of the lifetime that the registrar granted is left.
@@ -48,7 +48,7 @@ pub(super) struct Confirmed {
 pub(super) struct Lineage {
     pub(super) call_id: Box<[u8]>,
     pub(super) cseq: u32,
-    print: [u8; 32],
+    print: [u8; 16],
 }
 
 /// The answer to a refresh, held until it is clear that no server gives one.
@@ -328,9 +328,9 @@ fn is_kept(bytes: &[u8], header: &Header) -> bool {
     }
 }
 
-/// A digest of everything in a REGISTER that may not differ between it and its refresh: all but the hop (Via,
+/// Half a SHA-256 digest of everything in a REGISTER that may not differ between it and its refresh: all but the hop (Via,
 /// Max-Forwards), the sequence, the time, the From tag and the lifetimes. Credentials count octet by octet.
-fn print(message: &Message<'_>) -> [u8; 32] {
+fn print(message: &Message<'_>) -> [u8; 16] {
     let bytes = message.bytes();
     let mut context = Context::new(&SHA256);
     let mut add = |part: &[u8]| {
@@ -356,8 +356,8 @@ fn print(message: &Message<'_>) -> [u8; 32] {
         }
     }
     add(message.body());
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
+    let mut out = [0; 16];
+    out.copy_from_slice(&context.finish().as_ref()[..16]);
     out
 }
 

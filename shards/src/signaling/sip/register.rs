@@ -47,6 +47,8 @@ pub(super) struct Claim {
     pub(super) key: Key,
     /// The URI as written.
     pub(super) contact: Bytes,
+    /// What the registrar is given; the same for the binding's whole life.
+    label: String,
     pub(super) device: Option<Box<[u8]>>,
     /// The lifetime that the terminal asked for, in seconds.
     pub(super) asked: Option<u64>,
@@ -150,7 +152,7 @@ impl Sip {
             }
             let asked = lifetime::named(message, &contact);
             let contact = Bytes::copy_from_slice(uri);
-            registration.claims.push(Claim { key, contact, device, asked });
+            registration.claims.push(Claim { key, contact, label: label(cx, key), device, asked });
         }
         Ok(())
     }
@@ -172,7 +174,7 @@ impl Sip {
         if self.bindings.len() >= limits.bindings {
             return full(cx);
         }
-        let key = self.bindings.insert(Binding {
+        Some(self.bindings.insert(Binding {
             aor: registration.aor.clone(),
             realm: up.access.clone(),
             softswitch: up.softswitch.clone(),
@@ -180,7 +182,6 @@ impl Sip {
             device: None,
             call_id: registration.lineage.call_id.clone(),
             cseq: 0,
-            label: Box::default(),
             flow: registration.flow,
             expires: None,
             core: cx.now,
@@ -197,10 +198,7 @@ impl Sip {
             doubted: false,
             probes: 0,
             probe: None,
-        });
-        let label = cx.sealer.seal(cx.rng, Label { kind: Kind::Binding, shard: cx.shard, key });
-        self.bindings.get_mut(key)?.label = label.into_boxed_str();
-        Some(key)
+        }))
     }
 
     /// Write the contacts and lifetimes of a REGISTER as the registrar sees them.
@@ -221,16 +219,13 @@ impl Sip {
         rewrite.contact_values(|contact| {
             let uri = contact.uri.span.of(bytes);
             let claim = if contact.uri.is_sip(bytes) { claims.next() } else { None };
-            let binding = claim.and_then(|claim| self.bindings.get(claim.key));
-            let (Some(claim), Some(binding)) = (claim, binding) else {
-                return Some(contact.span.of(bytes).to_vec());
-            };
+            let Some(claim) = claim else { return Some(contact.span.of(bytes).to_vec()) };
             let seconds = lifetime::toward_registrar(claim.asked, policy);
             longest = longest.max(seconds.or(claim.asked));
             let own = contact.param(bytes, b"expires").is_some() || !general;
             let uri = match policy.way {
                 Way::Path => uri.to_vec(),
-                Way::Contact => hop::contact_at(bytes, &contact.uri, ours, Some(&binding.label)),
+                Way::Contact => hop::contact_at(bytes, &contact.uri, ours, Some(&claim.label)),
             };
             Some(lifetime::write(bytes, contact, &uri, seconds.filter(|_| own)))
         });
@@ -238,8 +233,7 @@ impl Sip {
             rewrite.value(Name::Expires, longest.to_string());
         }
         if policy.way == Way::Path {
-            let first = registration.claims.first().and_then(|claim| self.bindings.get(claim.key));
-            let label = first.map(|binding| &*binding.label).unwrap_or_default();
+            let label = registration.claims.first().map(|claim| &*claim.label).unwrap_or_default();
             path::insert(message, ours, label, registration.outbound, rewrite);
         }
     }
@@ -330,7 +324,9 @@ impl Sip {
         let Some(binding) = self.bindings.get_mut(key) else { return };
         let died = binding.lost && binding.flow.same_path(&flow);
         let fresh = binding.expires.is_none();
-        binding.contact = claim.contact.clone();
+        if binding.contact != claim.contact {
+            binding.contact = Bytes::copy_from_slice(&claim.contact);
+        }
         binding.device.clone_from(&claim.device);
         binding.call_id.clone_from(&registration.lineage.call_id);
         binding.cseq = registration.lineage.cseq;
@@ -416,6 +412,11 @@ fn asked<'m>(message: &'m Message<'_>) -> impl Iterator<Item = Option<u64>> + 'm
     contacts
         .map(|value| NameAddr::parse(message.bytes(), value).ok())
         .map(|contact| contact.and_then(|contact| lifetime::named(message, &contact)))
+}
+
+/// The label of a binding.
+pub(super) fn label(cx: &Cx<'_>, key: Key) -> String {
+    cx.sealer.seal_again(Label { kind: Kind::Binding, shard: cx.shard, key })
 }
 
 fn full<T>(cx: &mut Cx<'_>) -> Option<T> {

@@ -50,8 +50,8 @@ impl Servers {
     }
 
     /// The server to ask, if the plan is still this one.
-    pub(super) fn due(&self, plan: u32, at: usize) -> Option<Probed> {
-        self.planned.get(at).filter(|_| plan == self.plan).cloned()
+    pub(super) fn due(&self, plan: u32, at: u32) -> Option<Probed> {
+        self.planned.get(at as usize).filter(|_| plan == self.plan).cloned()
     }
 
     /// The server for a request that `tried` have not answered. The first time, when all are down, one of those all
