@@ -4,10 +4,13 @@ use crate::engine::{Phase, Progress, run};
 use crate::plan::{Direction, Mix, NatChoice, Plan};
 use crate::report::Report;
 use crate::search::{Slo, highest};
-use clap::{Parser, ValueEnum};
+use crate::tls::Tls;
+use clap::{Args, Parser, ValueEnum};
 use portolan_shards::sim::{Challenge, NatKind};
+use portolan_shards::types::Transport;
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +35,14 @@ pub struct Cli {
     /// Where the softswitch listens
     #[arg(long, default_value = "127.0.3.1:5060")]
     softswitch: SocketAddr,
+    /// What carries the terminals' signaling; TLS needs --tls-ca or --tls-insecure
+    #[arg(long, value_enum, default_value_t = TransportOption::Udp)]
+    transport: TransportOption,
+    /// What carries the softswitch's signaling; TLS needs --tls-cert and --tls-key too
+    #[arg(long, value_enum, default_value_t = TransportOption::Udp)]
+    core_transport: TransportOption,
+    #[command(flatten)]
+    tls: TlsOptions,
     /// No proxy: terminals with public addresses talk to the softswitch
     #[arg(long)]
     direct: bool,
@@ -101,6 +112,58 @@ pub struct Cli {
     /// End with one line of JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What carries signaling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TransportOption {
+    /// Datagrams.
+    Udp,
+    /// Connections.
+    Tcp,
+    /// Connections, enciphered.
+    Tls,
+}
+
+impl From<TransportOption> for Transport {
+    fn from(option: TransportOption) -> Self {
+        match option {
+            TransportOption::Udp => Self::Udp,
+            TransportOption::Tcp => Self::Tcp,
+            TransportOption::Tls => Self::Tls,
+        }
+    }
+}
+
+/// Certificates.
+#[derive(Clone, Debug, Args)]
+struct TlsOptions {
+    /// Who may vouch for a server that is dialled (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Take any certificate of a server that is dialled
+    #[arg(long, conflicts_with = "tls_ca")]
+    tls_insecure: bool,
+    /// The name that a dialled server's certificate must show; default: the address
+    #[arg(long, value_name = "NAME")]
+    tls_name: Option<String>,
+    /// The softswitch's certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl TlsOptions {
+    fn choice(&self) -> Tls {
+        Tls {
+            ca: self.tls_ca.clone(),
+            insecure: self.tls_insecure,
+            name: self.tls_name.clone(),
+            certificate: self.tls_cert.clone().zip(self.tls_key.clone()),
+        }
+    }
 }
 
 /// What stands before the terminals.
@@ -210,6 +273,9 @@ impl Cli {
         Plan {
             access: if self.direct { softswitch } else { self.access },
             softswitch,
+            transport: self.transport.into(),
+            core_transport: self.core_transport.into(),
+            tls: self.tls.choice(),
             registrations: self.registrations,
             calls: self.total.unwrap_or((rate * self.seconds).ceil() as u32),
             rate,

@@ -2,18 +2,20 @@
 
 use crate::pace::Pace;
 use crate::plan::{Direction, Plan};
-use crate::report::Report;
+use crate::report::{Generator, Report};
 use crate::sockets::{DATAGRAM, Owner, Sockets};
+use crate::streams::{Heard, Streams, What};
 use crate::tally::Tally;
 use crate::terminals::{Terminals, seed, user};
 use crate::timers::Timers;
+use crate::tls::Contexts;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use portolan_shards::realm::PortRange;
 use portolan_shards::sim::{
-    Answering, CallSpec, Endpoint, Kind, Ladder, Lane, Out, Role, Softswitch, SoftswitchConfig, Watch,
+    Answering, CallSpec, Endpoint, Event, Kind, Ladder, Lane, Out, Role, Softswitch, SoftswitchConfig, Watch,
 };
-use portolan_shards::types::Instant;
+use portolan_shards::types::{Instant, Transport};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -81,6 +83,8 @@ struct Engine<'a> {
     plan: &'a Plan,
     epoch: std::time::Instant,
     sockets: Sockets,
+    streams: Streams,
+    heard: Vec<Heard>,
     terminals: Terminals,
     softswitch: Softswitch,
     timers: Timers,
@@ -96,10 +100,13 @@ impl<'a> Engine<'a> {
     fn new(plan: &'a Plan) -> anyhow::Result<Self> {
         let terminals = Terminals::new(plan);
         let lateness = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+        let sockets = Sockets::new().context("cannot poll")?;
         let mut engine = Self {
             plan,
             epoch: std::time::Instant::now(),
-            sockets: Sockets::new().context("cannot poll")?,
+            streams: Streams::new(sockets.registry().context("cannot poll")?, contexts(plan)?),
+            heard: Vec::new(),
+            sockets,
             timers: Timers::new(terminals.all.len() + 1, lateness),
             terminals,
             softswitch: softswitch(plan),
@@ -117,9 +124,11 @@ impl<'a> Engine<'a> {
     /// The softswitch's own address must be had; so must the terminals', where they have no NAT.
     fn open_signaling(&mut self) -> anyhow::Result<()> {
         let address = self.plan.softswitch;
-        self.sockets
-            .bind(address, Owner::Softswitch)
-            .with_context(|| format!("cannot listen on {address}"))?;
+        let listening = match self.plan.core_transport {
+            Transport::Udp => self.sockets.bind(address, Owner::Softswitch).map(drop),
+            transport => self.streams.listen(address, transport, SOFTSWITCH),
+        };
+        listening.with_context(|| format!("cannot listen on {address}"))?;
         (0..=self.terminals.all.len()).for_each(|endpoint| self.drain(endpoint, Instant::ZERO));
         Ok(())
     }
@@ -180,7 +189,14 @@ impl<'a> Engine<'a> {
     }
 
     fn report(&self) -> Report {
-        self.tally.report(&self.timers, self.now(), self.ladder.render(), self.sockets.refused)
+        let generator = Generator {
+            limited: self.timers.limited(),
+            latest_ms: self.timers.latest().as_secs_f64() * 1e3,
+            send_failed: self.sockets.refused,
+            connections: self.streams.len() as u64,
+            connections_lost: self.tally.closed,
+        };
+        self.tally.report(generator, self.now(), self.ladder.render())
     }
 
     fn start_call(&mut self, now: Instant, index: u32) {
@@ -240,6 +256,9 @@ impl<'a> Engine<'a> {
     }
 
     fn read(&mut self, key: usize) {
+        if Streams::owns(key) {
+            return self.read_stream(key);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         while let Some((length, local, from, owner)) = self.sockets.receive(key, &mut buffer) {
             self.arrived(local, from, owner, &buffer[..length]);
@@ -261,6 +280,31 @@ impl<'a> Engine<'a> {
             self.ladder.see(now, lane(endpoint), false, from, bytes);
         }
         self.endpoint(endpoint).handle(now, local, from, bytes);
+        self.drain(endpoint, now);
+    }
+
+    fn read_stream(&mut self, key: usize) {
+        let mut heard = std::mem::take(&mut self.heard);
+        self.streams.ready(key, &mut heard);
+        for Heard { endpoint, peer, what } in heard.drain(..) {
+            match what {
+                What::Message(bytes) => self.told(endpoint, peer, &bytes),
+                What::Ping => self.tally.note(endpoint.checked_sub(1), Event::Probed),
+                What::Closed => self.tally.closed += 1,
+            }
+        }
+        self.heard = heard;
+    }
+
+    /// A message came by a connection.
+    fn told(&mut self, endpoint: usize, peer: SocketAddr, bytes: &[u8]) {
+        let now = self.now();
+        let local = match endpoint {
+            SOFTSWITCH => self.plan.softswitch,
+            terminal => self.terminals.all[terminal - 1].address(),
+        };
+        self.ladder.see(now, lane(endpoint), false, peer, bytes);
+        self.endpoint(endpoint).handle(now, local, peer, bytes);
         self.drain(endpoint, now);
     }
 
@@ -288,6 +332,10 @@ impl<'a> Engine<'a> {
         let (local, to) = path;
         if kind == Kind::Signaling {
             self.ladder.see(now, lane(endpoint), true, to, bytes);
+            let transport = self.transport(endpoint);
+            if transport.is_reliable() {
+                return self.write((endpoint, transport), to, bytes);
+            }
         }
         let public = match endpoint {
             SOFTSWITCH => Some(local),
@@ -299,6 +347,21 @@ impl<'a> Engine<'a> {
         }
     }
 
+    fn write(&mut self, who: (usize, Transport), to: SocketAddr, bytes: &[u8]) {
+        let from = match who.0 {
+            SOFTSWITCH => SocketAddr::new(self.plan.softswitch.ip(), 0),
+            terminal => self.terminals.outside(terminal as u32 - 1),
+        };
+        self.sockets.refused += u64::from(self.streams.send(who, from, to, bytes).is_err());
+    }
+
+    fn transport(&self, endpoint: usize) -> Transport {
+        match endpoint {
+            SOFTSWITCH => self.plan.core_transport,
+            terminal => self.plan.transport_of(terminal as u32 - 1),
+        }
+    }
+
     /// Sockets behind a NAT come with their mappings; all others are bound here. One that cannot be bound shows as
     /// refused sends and failed calls.
     fn open(&mut self, endpoint: usize, address: SocketAddr) {
@@ -306,6 +369,7 @@ impl<'a> Engine<'a> {
             SOFTSWITCH if address == self.plan.softswitch => return,
             SOFTSWITCH => Owner::Softswitch,
             _ if self.terminals.behind_nat() => return,
+            terminal if address.port() == SIP && self.transport(terminal).is_reliable() => return,
             terminal => Owner::Terminal(terminal as u32 - 1),
         };
         self.sockets.refused += u64::from(self.sockets.bind(address, owner).is_err());
@@ -337,6 +401,12 @@ impl<'a> Engine<'a> {
     }
 }
 
+fn contexts(plan: &Plan) -> anyhow::Result<Contexts> {
+    let secure = |transport: Transport| transport == Transport::Tls;
+    let core = secure(plan.core_transport);
+    Contexts::load(&plan.tls, core || secure(plan.transport), core)
+}
+
 fn softswitch(plan: &Plan) -> Softswitch {
     let config = SoftswitchConfig {
         domain: plan.domain.clone(),
@@ -344,6 +414,7 @@ fn softswitch(plan: &Plan) -> Softswitch {
         media: PortRange { first: 10_000, last: 29_999 },
         answering: Answering { answer_after: plan.answer_after, ..Answering::default() },
         watch: Watch::new(plan.secret_from_core()),
+        transport: plan.core_transport,
         ..SoftswitchConfig::new(plan.softswitch)
     };
     Softswitch::new(config, seed(plan, u64::MAX))

@@ -13,9 +13,11 @@ pub mod plan;
 pub mod report;
 pub mod search;
 mod sockets;
+mod streams;
 mod tally;
 mod terminals;
 mod timers;
+pub mod tls;
 
 pub use engine::{Phase, Progress, run};
 pub use plan::{Direction, Mix, NatChoice, Plan};

@@ -1,7 +1,9 @@
 //! What a run is to do.
 
+use crate::tls::Tls;
 use ipnet::IpNet;
 use portolan_shards::sim::{Challenge, NatKind};
+use portolan_shards::types::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -79,6 +81,14 @@ pub struct Plan {
     pub core: Option<SocketAddr>,
     /// Where the softswitch listens.
     pub softswitch: SocketAddr,
+    /// What carries the terminals' signaling.
+    pub transport: Transport,
+    /// Only the first so many terminals speak it; the others speak UDP.
+    pub connected: u32,
+    /// What carries the softswitch's signaling.
+    pub core_transport: Transport,
+    /// Certificates, where a transport is TLS.
+    pub tls: Tls,
     /// The domain of everybody.
     pub domain: String,
     /// Whom the softswitch asks for a password.
@@ -131,6 +141,10 @@ impl Plan {
             access: at([127, 0, 1, 1]),
             core: Some(at([127, 0, 2, 1])),
             softswitch: at([127, 0, 3, 1]),
+            transport: Transport::Udp,
+            connected: u32::MAX,
+            core_transport: Transport::Udp,
+            tls: Tls::default(),
             domain: "example.net".into(),
             challenge: Challenge::Nobody,
             registrations: 20,
@@ -159,6 +173,11 @@ impl Plan {
     pub fn direct() -> Self {
         let plan = Self::loopback();
         Self { access: plan.softswitch, core: None, nat: NatChoice::None, ..plan }
+    }
+
+    /// What carries this terminal's signaling.
+    pub fn transport_of(&self, terminal: u32) -> Transport {
+        if terminal < self.connected { self.transport } else { Transport::Udp }
     }
 
     /// Public address of a NAT, or of a terminal without one.

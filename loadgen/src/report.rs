@@ -178,6 +178,10 @@ pub struct Generator {
     pub latest_ms: f64,
     /// Datagrams that the kernel refused to send.
     pub send_failed: u64,
+    /// Connections that were open at the end, softswitch and terminals counted apart.
+    pub connections: u64,
+    /// Connections that the other end closed during the run.
+    pub connections_lost: u64,
 }
 
 impl Report {

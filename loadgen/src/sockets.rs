@@ -1,7 +1,7 @@
 //! Real UDP sockets and who they belong to.
 
 use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -39,6 +39,11 @@ impl Sockets {
     pub(crate) fn new() -> io::Result<Self> {
         let (sockets, by_address) = (Slab::new(), HashMap::new());
         Ok(Self { poll: Poll::new()?, events: Events::with_capacity(1024), sockets, by_address, refused: 0 })
+    }
+
+    /// Where connections register.
+    pub(crate) fn registry(&self) -> io::Result<Registry> {
+        self.poll.registry().try_clone()
     }
 
     /// Bind an address; port 0 lets the kernel choose. Gives the address that was bound.

@@ -5,7 +5,6 @@ use crate::plan::Direction;
 use crate::report::{
     Calls, Delay, DirectionCounts, Generator, Leaks, Percentiles, Registrations, Relay, Report, Rtp,
 };
-use crate::timers::Timers;
 use hdrhistogram::Histogram;
 use portolan_shards::sim::{Event, MediaReport, Role};
 use portolan_shards::types::Instant;
@@ -28,6 +27,8 @@ pub(crate) struct Tally {
     setup: Histogram<u64>,
     delay: Histogram<u64>,
     pub(crate) rtp: Rtp,
+    /// Connections that the other end closed.
+    pub(crate) closed: u64,
     /// Requests that got no 2xx: BYE, and the like.
     pub(crate) refused_requests: u32,
 }
@@ -56,6 +57,7 @@ impl Tally {
             setup: Histogram::new_with_bounds(1, 60_000_000, 3)?,
             delay: Histogram::new_with_bounds(1, 60_000_000, 3)?,
             rtp: Rtp::default(),
+            closed: 0,
             refused_requests: 0,
         })
     }
@@ -105,13 +107,7 @@ impl Tally {
         calls.into_iter().for_each(|call| self.call_failed(call, 0));
     }
 
-    pub(crate) fn report(
-        &self,
-        timers: &Timers,
-        elapsed: Instant,
-        ladder: String,
-        send_failed: u64,
-    ) -> Report {
+    pub(crate) fn report(&self, generator: Generator, elapsed: Instant, ladder: String) -> Report {
         Report {
             registrations: Registrations { attempted: self.registrations, ok: self.registered() },
             calls: Calls {
@@ -135,11 +131,7 @@ impl Tally {
             relay: Relay::default(),
             unparseable: self.findings.unparseable,
             refused_requests: self.refused_requests,
-            generator: Generator {
-                limited: timers.limited(),
-                latest_ms: timers.latest().as_secs_f64() * 1e3,
-                send_failed,
-            },
+            generator,
             seconds: elapsed.since(Instant::ZERO).as_secs_f64(),
             findings: self.findings.examples.clone(),
             ladder,

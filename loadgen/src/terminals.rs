@@ -42,6 +42,14 @@ impl Terminals {
         terminal / self.per_nat
     }
 
+    /// The real address that connections of this terminal leave from: a NAT takes any port; without one it is the
+    /// terminal's own, so that who knows its Contact finds the connection.
+    pub(crate) fn outside(&self, terminal: u32) -> SocketAddr {
+        let nat = self.nats.get(self.nat_of(terminal) as usize);
+        let own = self.all[terminal as usize].address();
+        nat.map_or(own, |nat| SocketAddr::new(nat.public_ip(), 0))
+    }
+
     /// The real address that a packet of this terminal leaves from, with a new socket where the NAT makes a new mapping.
     pub(crate) fn outbound(
         &mut self,
@@ -94,6 +102,7 @@ fn address(plan: &Plan, index: u32) -> SocketAddr {
 fn terminal(plan: &Plan, index: u32) -> Terminal {
     let config = TerminalConfig {
         domain: plan.domain.clone(),
+        transport: plan.transport_of(index),
         answering: Answering { answer_after: plan.answer_after, ..Answering::default() },
         timing: Timing::default(),
         watch: Watch::new(plan.secret_from_terminals()),

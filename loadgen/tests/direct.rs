@@ -1,8 +1,12 @@
 //! Terminals and softswitch on real loopback sockets, with nothing in between: the generator must be right first.
 
+use portolan_loadgen::tls::Tls;
 use portolan_loadgen::{Mix, Plan, run};
 use portolan_shards::sim::Challenge;
+use portolan_shards::types::Transport;
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 fn plan(host: u8) -> Plan {
@@ -48,4 +52,38 @@ fn progress_is_told_while_it_happens() {
     run(&plan, |progress| looks.push((progress.phase, progress.answered))).expect("run");
     assert!(looks.len() >= 3, "{looks:?}");
     assert_eq!(looks.last(), Some(&(portolan_loadgen::Phase::Over, 4)));
+}
+
+#[test]
+fn connections_carry_signaling_as_datagrams_do() {
+    let tcp = Plan { transport: Transport::Tcp, core_transport: Transport::Tcp, ..plan(4) };
+    let report = run(&tcp, |_| {}).expect("run");
+    assert!(report.is_good(), "{}\n{:#?}", report.table(), report.findings);
+    assert_eq!((report.calls.answered, report.generator.connections_lost), (16, 0));
+    assert!(report.ladder.contains("INVITE (SDP)"), "{}", report.ladder);
+}
+
+/// A certificate for `name`, and its key, in files of this directory.
+fn certificate(directory: &Path, name: &str) -> Tls {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("certificate");
+    let (chain, key) = (directory.join("chain.pem"), directory.join("key.pem"));
+    fs::write(&chain, made.cert.pem()).expect("write");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("write");
+    Tls { ca: Some(chain.clone()), certificate: Some((chain, key)), ..Tls::default() }
+}
+
+#[test]
+fn tls_trusts_whom_it_was_told_to_trust() {
+    let directory = tempfile::tempdir().expect("directory");
+    let tls = certificate(directory.path(), "127.0.60.5");
+    let plan = Plan { transport: Transport::Tls, core_transport: Transport::Tls, tls, ..plan(5) };
+    let report = run(&plan, |_| {}).expect("run");
+    assert!(report.is_good(), "{}\n{:#?}", report.table(), report.findings);
+    let stranger = Tls { name: Some("elsewhere.example".into()), ..plan.tls.clone() };
+    let few = Plan { registrations: 2, calls: 0, patience: Duration::ZERO, ..plan };
+    let report = run(&Plan { tls: stranger.clone(), ..few.clone() }, |_| {}).expect("run");
+    assert_eq!(report.registrations.ok, 0, "the certificate is for another name");
+    let anyone = Tls { ca: None, insecure: true, ..stranger };
+    let report = run(&Plan { tls: anyone, ..few }, |_| {}).expect("run");
+    assert_eq!(report.registrations.ok, 2);
 }

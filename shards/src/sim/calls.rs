@@ -78,7 +78,7 @@ impl Calls {
         let local = format!("<sip:{}@{domain}>;tag={}", target.from, stack.token());
         let remote = format!("<sip:{}@{domain}>", spec.to);
         let dialog = Dialog::outbound(stack.token(), local, remote, target.uri.clone(), target.to);
-        let contact = format!("<sip:{}@{}>", target.from, stack.local);
+        let contact = stack.contact(target.from);
         let new = Opening { spec, role: Role::Caller, dialog, contact };
         self.open(now, stack, new, |call, stack| {
             call.invite(now, stack, &target.uri, None);
@@ -212,7 +212,7 @@ impl Calls {
         let spec = CallSpec::read(msg.header("X-Call").unwrap_or_default(), &user);
         stack.event(Event::CallIncoming { call: spec.call });
         let dialog = Dialog::inbound(msg, from, &stack.token());
-        let contact = format!("<sip:{user}@{}>", stack.local);
+        let contact = stack.contact(&user);
         let answering = self.config.answering;
         let phase = Phase::Offered {
             key: key.clone(),
@@ -306,6 +306,9 @@ impl Calls {
     fn answer(&self, now: Instant, stack: &mut Stack, key: &Key, msg: &Msg, from: SocketAddr) {
         if let Some(method @ ("MESSAGE" | "INFO")) = msg.method() {
             stack.event(Event::Text { method: method.into(), body: msg.body().into() });
+        }
+        if msg.method() == Some("OPTIONS") {
+            stack.event(Event::Probed);
         }
         let tag = stack.token();
         let draft = Draft::answer(200, msg, from, &tag)

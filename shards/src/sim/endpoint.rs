@@ -138,6 +138,8 @@ pub enum Event {
         /// Its body.
         body: String,
     },
+    /// An OPTIONS or a CRLF arrived: somebody keeps our mapping alive.
+    Probed,
     /// One good RTP packet of the right call and direction.
     RtpReceived {
         /// The call's number.

@@ -167,7 +167,7 @@ fn rewrite(stack: &Stack, arrived: (&Msg, SocketAddr), uri: &str, branch: &str, 
         draft = draft.header("Via", if index == 0 { stamped(via, from) } else { via.to_owned() });
     }
     if stay {
-        draft = draft.header("Record-Route", format!("<sip:{};lr>", stack.local));
+        draft = draft.header("Record-Route", format!("<sip:{}{};lr>", stack.local, stack.parameter()));
     }
     for route in msg.list("Route").into_iter().skip(usize::from(is_routed(stack, msg))) {
         draft = draft.header("Route", route);

@@ -10,12 +10,14 @@ use super::spec::{Answering, CallSpec};
 use super::stack::{Arrived, Stack};
 use super::transaction::{Heard, Key, Timing};
 use crate::realm::PortRange;
-use crate::types::Instant;
+use crate::types::{Instant, Transport};
 use std::net::SocketAddr;
 
 /// What a softswitch is.
 #[derive(Clone, Debug)]
 pub struct SoftswitchConfig {
+    /// What carries its signaling.
+    pub transport: Transport,
     /// Its signaling address.
     pub address: SocketAddr,
     /// Ports of the trunk's audio, on the same address.
@@ -40,6 +42,7 @@ impl SoftswitchConfig {
     /// A softswitch for `example.net` at `address` that trusts everybody, with audio ports from 20000 on.
     pub fn new(address: SocketAddr) -> Self {
         Self {
+            transport: Transport::Udp,
             address,
             media: PortRange { first: 20000, last: 39999 },
             domain: "example.net".into(),
@@ -77,7 +80,7 @@ pub struct Softswitch {
 impl Softswitch {
     /// A softswitch that knows nobody yet. The same seed makes the same tags, branches and SSRCs.
     pub fn new(config: SoftswitchConfig, seed: [u8; 32]) -> Self {
-        let stack = Stack::new(config.address, config.timing, config.watch.clone(), seed);
+        let stack = Stack::new((config.transport, config.address), config.timing, config.watch.clone(), seed);
         let challenge = config.challenge != Challenge::Nobody;
         let registrar = Registrar::new(config.domain.clone(), config.password.clone(), challenge);
         let trunk = Calls::new(CallsConfig {

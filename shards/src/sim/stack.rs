@@ -5,7 +5,7 @@ use super::leak::Watch;
 use super::message::{Draft, Msg, judge};
 use super::transaction::{Heard, Key, Lapse, Timing, Transactions};
 use crate::random::Rng;
-use crate::types::Instant;
+use crate::types::{Instant, Transport};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,6 +15,8 @@ use std::net::SocketAddr;
 pub(super) struct Stack {
     /// Our own signaling address.
     pub(super) local: SocketAddr,
+    /// What carries our signaling.
+    pub(super) transport: Transport,
     pub(super) rng: Rng,
     pub(super) out: VecDeque<Out>,
     transactions: Transactions,
@@ -30,14 +32,21 @@ pub(super) struct Arrived {
 }
 
 impl Stack {
-    pub(super) fn new(local: SocketAddr, timing: Timing, watch: Watch, seed: [u8; 32]) -> Self {
+    pub(super) fn new(
+        (transport, local): (Transport, SocketAddr),
+        timing: Timing,
+        watch: Watch,
+        seed: [u8; 32],
+    ) -> Self {
         let out = VecDeque::from([Out::Open(local)]);
-        Self { local, rng: Rng::new(seed), out, transactions: Transactions::new(timing), watch }
+        let transactions = Transactions::new(timing, transport.is_reliable());
+        Self { local, transport, rng: Rng::new(seed), out, transactions, watch }
     }
 
     /// Judge a datagram and sort it; `None` when it is no SIP message (keepalives of CR and LF included).
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Option<Arrived> {
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            self.event(Event::Probed);
             return None;
         }
         let msg = Msg::parse(bytes);
@@ -113,6 +122,19 @@ impl Stack {
 
     /// Our Via.
     pub(super) fn via(&self, branch: &str) -> String {
-        format!("SIP/2.0/UDP {};rport;branch={branch}", self.local)
+        format!("SIP/2.0/{} {};rport;branch={branch}", self.transport.token(), self.local)
+    }
+
+    /// Our Contact value for this user.
+    pub(super) fn contact(&self, user: &str) -> String {
+        format!("<sip:{user}@{}{}>", self.local, self.parameter())
+    }
+
+    /// What a URI of ours says about its transport (RFC 3261 section 19.1.1); UDP is what is meant without it.
+    pub(super) fn parameter(&self) -> String {
+        match self.transport {
+            Transport::Udp => String::new(),
+            other => format!(";transport={}", other.param()),
+        }
     }
 }

@@ -4,13 +4,13 @@ use super::calls::{Calls, CallsConfig, Target};
 use super::digest::Credentials;
 use super::endpoint::{Endpoint, Event, Out};
 use super::leak::Watch;
-use super::message::{Draft, Msg};
+use super::message::{Draft, Msg, uri_of};
 use super::registration::{Registrant, Registration};
 use super::spec::{Answering, CallSpec};
 use super::stack::{Arrived, Stack};
 use super::transaction::{Heard, Timing};
 use crate::realm::PortRange;
-use crate::types::Instant;
+use crate::types::{Instant, Transport};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct TerminalConfig {
     pub domain: String,
     /// Its outbound proxy: Portolan's access address.
     pub proxy: SocketAddr,
+    /// What carries its signaling.
+    pub transport: Transport,
     /// Its own signaling address, which stands in Via, Contact and SDP.
     pub address: SocketAddr,
     /// Its ports for audio.
@@ -45,6 +47,7 @@ impl TerminalConfig {
             credentials: Credentials { user: user.into(), password: "secret".into() },
             domain: "example.net".into(),
             proxy,
+            transport: Transport::Udp,
             address,
             media: PortRange { first: 16384, last: 16415 },
             expires: Duration::from_secs(3600),
@@ -69,13 +72,13 @@ pub struct Terminal {
 impl Terminal {
     /// A terminal that does nothing yet. The same seed makes the same tags, branches and SSRCs.
     pub fn new(config: TerminalConfig, seed: [u8; 32]) -> Self {
-        let mut stack = Stack::new(config.address, config.timing, config.watch, seed);
+        let mut stack = Stack::new((config.transport, config.address), config.timing, config.watch, seed);
         let user = config.credentials.user.clone();
         let who = Registrant {
             credentials: config.credentials.clone(),
             domain: config.domain.clone(),
             proxy: config.proxy,
-            contact: format!("<sip:{user}@{}>", config.address),
+            contact: stack.contact(&user),
             expires: config.expires,
         };
         let registration = Registration::new(who, &mut stack);
@@ -156,7 +159,8 @@ impl Terminal {
     }
 
     fn request(&mut self, now: Instant, key: &super::transaction::Key, msg: &Msg, from: SocketAddr) {
-        let ours = format!("sip:{}@{}", self.user, self.stack.local);
+        let contact = self.stack.contact(&self.user);
+        let ours = uri_of(&contact);
         if msg.uri() != ours && msg.method() != Some("OPTIONS") {
             let why = format!("Request-URI {} is not our Contact {ours}", msg.uri());
             self.stack.event(Event::Unparseable { why, bytes: Bytes::new() });

@@ -1,4 +1,4 @@
-//! SIP transactions over UDP (RFC 3261 section 17), in the simple form that an endpoint needs.
+//! SIP transactions (RFC 3261 section 17), in the simple form that an endpoint needs.
 
 use super::endpoint::{Kind, Out};
 use super::message::{Draft, Msg, reply_to};
@@ -112,6 +112,8 @@ struct Server {
 #[derive(Debug)]
 pub(super) struct Transactions {
     timing: Timing,
+    /// Over a stream only the 2xx to INVITE is repeated (RFC 3261 sections 13.3.1.4 and 17).
+    reliable: bool,
     clients: BTreeMap<Key, Client>,
     servers: BTreeMap<Key, Server>,
     invites: BTreeMap<(String, u32), Key>,
@@ -119,9 +121,9 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
-    pub(super) fn new(timing: Timing) -> Self {
+    pub(super) fn new(timing: Timing, reliable: bool) -> Self {
         let (clients, servers, invites) = Default::default();
-        Self { timing, clients, servers, invites, due: BinaryHeap::new() }
+        Self { timing, reliable, clients, servers, invites, due: BinaryHeap::new() }
     }
 
     /// Send a request and see that it is answered.
@@ -135,7 +137,7 @@ impl Transactions {
     ) {
         let (local, to) = path;
         send(out, local, to, &request);
-        let again = Some((now + self.timing.t1, self.timing.t1));
+        let again = (!self.reliable).then_some((now + self.timing.t1, self.timing.t1));
         let end = now + self.timing.patience();
         let client = Client { local, to, request, ack: None, state: State::Calling, again, end };
         self.due.push(Reverse((client.wake(), true, key.clone())));
@@ -162,7 +164,7 @@ impl Transactions {
         server.response = Some(bytes);
         server.state = if status < 200 { State::Proceeding } else { State::Completed };
         if status >= 200 {
-            let confirmed = key.method == "INVITE" && !relayed;
+            let confirmed = key.method == "INVITE" && !relayed && (!self.reliable || status < 300);
             server.again = confirmed.then_some((now + timing.t1, timing.t1));
             server.success = status < 300;
             server.end = now + timing.patience();
