@@ -198,6 +198,10 @@ drop_reasons! {
     SendFailed => "send_failed",
     /// A table is full.
     Limit => "limit",
+    /// A source that has registered nothing has too many transactions open.
+    Quota => "quota",
+    /// A refusal of a short request of an unproven source, which would be longer than the request.
+    Amplifying => "amplifying",
     /// A connection on which a message, a handshake or a dialling took too long.
     Stall => "stall",
     /// A label that does not open: forged, foreign, or sealed under an older key.

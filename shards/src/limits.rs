@@ -40,6 +40,9 @@ pub struct Limits {
     pub contacts_per_aor: usize,
     /// Transactions open at once.
     pub transactions: usize,
+    /// Transactions open at once for requests outside dialogs from one address (IPv6: one /64) on flows without a
+    /// registration.
+    pub transactions_per_source: usize,
     /// Connections of stream transports.
     pub streams: usize,
     /// Connections from one address.
@@ -61,6 +64,7 @@ impl Default for Limits {
             bindings: 500_000,
             contacts_per_aor: 16,
             transactions: 200_000,
+            transactions_per_source: 20_000,
             streams: 50_000,
             streams_per_source: 2_000,
             stream_idle: Duration::from_secs(900),

@@ -1,5 +1,7 @@
 //! Calls through one or more shards: signaling and media.
 
+#[path = "support/messages.rs"]
+mod messages;
 mod support;
 
 use portolan_shards::io::{DropReason, Verdict};
@@ -75,6 +77,22 @@ fn call(world: &mut World) -> (Sent, Sent) {
 fn totals(world: &mut World) -> (u64, u64) {
     let stats = world.shards.iter_mut().map(portolan_shards::shard::Shard::stats);
     stats.fold((0, 0), |(sessions, ports), s| (sessions + s.sessions, ports + s.ports))
+}
+
+/// What a terminal's first Route names is where it sent the request: us, by whatever name, or the softswitch's domain.
+#[test]
+fn routes_past_us_are_kept_and_our_own_are_consumed() {
+    let routes = |lines: &str| {
+        let text = String::from_utf8(messages::invite_with("Max-Forwards", &format!("{lines}Max-Forwards")));
+        let sent = World::new(mapping(1)).deliver_raw(0, messages::access(), text.expect("ASCII").as_bytes());
+        let up = messages::passed(&sent, messages::access()).expect("an INVITE").text();
+        up.lines().filter_map(|line| line.strip_prefix("Route: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(routes("Route: <sip:198.51.100.10;lr>\r\n").is_empty());
+    assert!(routes("Route: <sip:proxy.example.com;lr>\r\n").is_empty(), "an outbound proxy by name is us");
+    assert_eq!(routes("Route: <sip:Example.NET;lr>\r\n"), ["<sip:Example.NET;lr>"]);
+    let two = "Route: <sip:198.51.100.10;lr>, <sip:sx.example.com;lr>\r\nRoute: <sip:10.0.0.20;lr>\r\n";
+    assert_eq!(routes(two), ["<sip:sx.example.com;lr>", "<sip:10.0.0.20;lr>"]);
 }
 
 #[test]

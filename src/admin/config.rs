@@ -29,6 +29,7 @@ pub(super) fn json(loaded: &Loaded) -> Value {
             "bindings": limits.bindings,
             "contacts_per_aor": limits.contacts_per_aor,
             "transactions": limits.transactions,
+            "transactions_per_source": limits.transactions_per_source,
             "streams": limits.streams,
             "streams_per_source": limits.streams_per_source,
             "stream_idle_s": limits.stream_idle.as_secs(),

@@ -182,6 +182,7 @@ pub(super) struct RawLimits {
     pub(super) bindings: Option<usize>,
     pub(super) contacts_per_aor: Option<usize>,
     pub(super) transactions: Option<usize>,
+    pub(super) transactions_per_source: Option<usize>,
     pub(super) streams: Option<usize>,
     pub(super) streams_per_source: Option<usize>,
     pub(super) stream_idle_s: Option<u64>,

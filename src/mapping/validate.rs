@@ -187,6 +187,8 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
     let bindings = count("bindings", raw.bindings, default.bindings);
     let contacts_per_aor = count("contacts_per_aor", raw.contacts_per_aor, default.contacts_per_aor);
     let transactions = count("transactions", raw.transactions, default.transactions);
+    let tenth = (transactions / 10).max(1);
+    let transactions_per_source = count("transactions_per_source", raw.transactions_per_source, tenth);
     let streams = count("streams", raw.streams, default.streams);
     let streams_per_source = count("streams_per_source", raw.streams_per_source, default.streams_per_source);
     let mut seconds = |name: &str, value: Option<u64>, default: Duration| {
@@ -199,6 +201,7 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
         bindings,
         contacts_per_aor,
         transactions,
+        transactions_per_source,
         streams,
         streams_per_source,
         stream_idle: seconds("stream_idle_s", raw.stream_idle_s, default.stream_idle),

@@ -256,6 +256,7 @@ impl Sip {
             attempt: None,
             matched_by: nonce.to_be_bytes().to_vec(),
             loop_mark: nonce,
+            guest: None,
             expires: cx.now + LINGER,
         });
         let branch = self.transactions.get(key)?.branch(cx.shard, key);

@@ -43,6 +43,8 @@ pub(super) struct Request<'m, 'b> {
     pub(super) side: Side,
     pub(super) matched_by: Vec<u8>,
     pub(super) loop_mark: u64,
+    /// The source that it is charged to, if it has proved nothing.
+    pub(super) guest: Option<std::net::IpAddr>,
 }
 
 impl Sip {
@@ -56,6 +58,7 @@ impl Sip {
         body: Option<Vec<u8>>,
     ) -> Result<(), Reply> {
         let (message, flow) = (request.message, request.flow);
+        let within = matches!(purpose, Purpose::InDialog { .. });
         let attempt = hop.server.clone().map(|(upstream, server)| {
             let original = Bytes::copy_from_slice(message.bytes());
             Box::new(Attempt {
@@ -90,6 +93,7 @@ impl Sip {
             attempt,
             matched_by: request.matched_by.clone(),
             loop_mark: request.loop_mark,
+            guest: request.guest.filter(|_| !within),
             expires: cx.now,
         });
         if message.method() == b"INVITE" {
@@ -161,8 +165,9 @@ impl Sip {
                 });
             }
         }
-        if let Some(body) = body {
-            rewrite.body(body);
+        match body {
+            Some(body) => rewrite.body(body),
+            None => rewrite.framed(hop.flow.transport),
         }
         rewrite.finish()
     }

@@ -186,6 +186,13 @@ impl<'m, 'b> Rewrite<'m, 'b> {
         self.splice.replace(self.message.body_span(), body);
     }
 
+    /// A stream needs to be told where the body ends (RFC 3261 section 18.3): it may have come by a datagram.
+    pub(super) fn framed(&mut self, transport: Transport) {
+        if transport.is_reliable() && self.message.first(Name::ContentLength).is_none() {
+            self.on_top(format!("Content-Length: {}\r\n", self.message.body().len()));
+        }
+    }
+
     /// The octets to send.
     pub(super) fn finish(self) -> Vec<u8> {
         let start = match self.message.start() {

@@ -17,6 +17,7 @@ mod outbound;
 mod owner;
 mod path;
 mod probe;
+mod quota;
 mod refresh;
 mod register;
 mod reply;
@@ -111,7 +112,7 @@ impl Adapter for Sip {
         if stun::is_stun(input.bytes) {
             return self.answer_stun(cx, &input);
         }
-        let message = Message::parse(input.bytes).inspect_err(|fault| malformed(cx, &input, *fault))?;
+        let message = Message::parse(input.bytes).inspect_err(|fault| self.malformed(cx, &input, *fault))?;
         if let Some(status) = message.status() {
             cx.stats.response(status);
             return self.handle_response(cx, &message, input.flow);
@@ -188,30 +189,6 @@ impl Adapter for Sip {
     }
 }
 
-/// Answer what cannot be parsed, if it can be answered at all; say why, unless the answer would grow longer than what it
-/// answers: the sender may be somebody else than the source says.
-fn malformed(cx: &mut Cx<'_>, input: &Input<'_>, fault: Fault) {
-    cx.dropped(DropReason::Malformed);
-    let Some(request) = parse_for_reply(input.bytes) else { return };
-    let version = fault == Fault::Malformed(UNSUPPORTED_VERSION);
-    let reply = if version { Reply::VERSION } else { Reply::BAD_REQUEST };
-    let why = format!("Warning: 399 portolan \"{fault}\"\r\n");
-    let bare = reply.write(&request, &input.flow, 0, "").len();
-    let fits = bare + why.len() <= input.bytes.len();
-    respond(cx, &request, input.flow, reply, if fits { &why } else { "" });
-}
-
-/// Answer a request in our own name. Nothing is remembered: a retransmission gets the same answer again.
-fn respond(cx: &mut Cx<'_>, request: &Message<'_>, flow: Flow, reply: Reply, more: &str) {
-    if request.method() == b"ACK" {
-        return;
-    }
-    cx.stats.refuse(reply.status);
-    let tag = cx.sealer.tag(&[request.call_id(), request.method()].concat());
-    let flow = answer_flow(cx, request, flow);
-    cx.send(flow, reply.write(request, &flow, tag, more));
-}
-
 /// Where the answer to a request goes. On the access side always back to the source, from the address that it was
 /// sent to, because only there the NAT has a mapping. On the core side as RFC 3261 section 18.2.2 says, and from this
 /// shard's own address if the request came in at another shard's. On a connection always back by the connection.
@@ -230,6 +207,33 @@ fn answer_flow(cx: &Cx<'_>, request: &Message<'_>, flow: Flow) -> Flow {
 }
 
 impl Sip {
+    /// Answer what cannot be parsed, if it can be answered at all; say why, unless the answer would grow longer than
+    /// what it answers: the sender may be somebody else than the source says.
+    fn malformed(&self, cx: &mut Cx<'_>, input: &Input<'_>, fault: Fault) {
+        cx.dropped(DropReason::Malformed);
+        let Some(request) = parse_for_reply(input.bytes) else { return };
+        let version = fault == Fault::Malformed(UNSUPPORTED_VERSION);
+        let reply = if version { Reply::VERSION } else { Reply::BAD_REQUEST };
+        let why = format!("Warning: 399 portolan \"{fault}\"\r\n");
+        let bare = reply.write(&request, &input.flow, 0, "").len();
+        let fits = bare + why.len() <= input.bytes.len();
+        self.respond(cx, &request, input.flow, reply, if fits { &why } else { "" });
+    }
+
+    /// Answer a request in our own name. Nothing is remembered: a retransmission gets the same answer again.
+    fn respond(&self, cx: &mut Cx<'_>, request: &Message<'_>, flow: Flow, reply: Reply, more: &str) {
+        if request.method() == b"ACK" {
+            return;
+        }
+        let tag = cx.sealer.tag(&[request.call_id(), request.method()].concat());
+        let flow = answer_flow(cx, request, flow);
+        let answer = reply.write(request, &flow, tag, more);
+        cx.stats.refuse(reply.status);
+        if self.outweighs(cx, request, &flow, &answer) {
+            cx.send(flow, answer);
+        }
+    }
+
     /// Carry a request to the shard that owns its call, now that the terminal is known.
     fn cross(cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow, target: Target, to: ShardId) {
         let bytes = bytes::Bytes::copy_from_slice(message.bytes());

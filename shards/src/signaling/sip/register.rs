@@ -10,7 +10,7 @@ use super::refresh::{Lineage, Survival};
 use super::reply::Reply;
 use super::request::Upstream;
 use super::transaction::Purpose;
-use super::{Sip, Wake, lifetime, number, path, respond};
+use super::{Sip, Wake, lifetime, number, path};
 use crate::io::{Crossing, DropReason};
 use crate::realm::{self, Way};
 use crate::signaling::Cx;
@@ -77,7 +77,7 @@ impl Sip {
         }
         if asked(message).any(|asked| lifetime::is_too_brief(asked, &policy)) {
             let least = format!("Min-Expires: {}\r\n", policy.shortest.as_secs().min(lifetime::DEFAULT));
-            respond(cx, message, flow, Reply::TOO_BRIEF, &least);
+            self.respond(cx, message, flow, Reply::TOO_BRIEF, &least);
             return Ok(());
         }
         if policy.absorb && self.absorb(cx, message, flow, up, &policy) {

@@ -49,12 +49,12 @@ impl Reply {
         for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
             out.extend(hop::lines_of(request, name));
         }
-        out.extend(b"Content-Length: 0\r\n\r\n");
+        out.extend(end(flow));
         out
     }
 
     /// Write the response to `request` (RFC 3261 section 8.2.6). `tag` is added to a To that has none; `more` are
-    /// further header lines.
+    /// further header lines. A datagram says no length (RFC 3261 section 20.14): our answers are to be short.
     pub(super) fn write(self, request: &Message<'_>, flow: &Flow, tag: u64, more: &str) -> Vec<u8> {
         let mut out = format!("SIP/2.0 {} {}\r\n", self.status, self.reason).into_bytes();
         out.extend(hop::vias_of(request, flow).unwrap_or_else(|_| hop::lines_of(request, Name::Via)));
@@ -63,16 +63,22 @@ impl Reply {
         out.extend(hop::lines_of(request, Name::CallId));
         out.extend(hop::lines_of(request, Name::CSeq));
         out.extend(more.as_bytes());
-        out.extend(b"Content-Length: 0\r\n\r\n");
+        out.extend(end(flow));
         out
     }
 }
 
+/// The end of a message of headers only.
+const fn end(flow: &Flow) -> &'static [u8] {
+    if flow.transport.is_reliable() { b"Content-Length: 0\r\n\r\n" } else { b"\r\n" }
+}
+
+/// The tag has the 32 random bits that RFC 3261 section 19.3 asks for.
 fn to_line(request: &Message<'_>, tag: u64) -> Vec<u8> {
     let mut line = hop::lines_of(request, Name::To);
     if request.to_tag().is_none() && line.ends_with(b"\r\n") {
         line.truncate(line.len() - 2);
-        line.extend(format!(";tag={tag:016x}\r\n").into_bytes());
+        line.extend(format!(";tag={:08x}\r\n", tag as u32).into_bytes());
     }
     line
 }

@@ -5,7 +5,7 @@ use super::forward::{Hop, Request, contact_of};
 use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
 use super::transaction::{Branch, Purpose, Transaction};
-use super::{Ended, Sip, Wake, body, respond};
+use super::{Ended, Sip, Wake, body};
 use crate::fault::Fault;
 use crate::io::{DropReason, Target};
 use crate::realm::{Realm, Server, Softswitch};
@@ -48,7 +48,8 @@ impl Sip {
         let matched_by = matching_key(message, &flow);
         let known = self.transactions.matching(&matched_by);
         let loop_mark = loop_mark(cx, message, realm.side);
-        let request = Request { message, flow, side: realm.side, matched_by, loop_mark };
+        let guest = self.guest(realm.side, &flow);
+        let request = Request { message, flow, side: realm.side, matched_by, loop_mark, guest };
         match (message.method(), known) {
             (b"ACK", _) => return self.handle_ack(cx, message, realm.side, known),
             (b"CANCEL", Some(invite)) => return self.handle_cancel(cx, message, flow, invite),
@@ -61,7 +62,7 @@ impl Sip {
         match self.route(cx, &request, target) {
             Ok(()) => Ok(()),
             Err(reply) => {
-                respond(cx, message, flow, reply, &explanation(message, reply));
+                self.respond(cx, message, flow, reply, &explanation(message, reply));
                 Err(Fault::Refused(reply.reason))
             }
         }
@@ -75,14 +76,12 @@ impl Sip {
     ) -> Result<(), Reply> {
         let message = request.message;
         check(message)?;
-        if self.transactions.len() >= cx.mapping.limits.transactions {
-            cx.dropped(DropReason::Limit);
-            return Err(Reply::UNAVAILABLE);
-        }
+        let dialog = self.dialog_of(cx, message, request.side);
+        self.admit(cx, request, dialog.is_some())?;
         if self.loops(request) {
             return Err(Reply::LOOP);
         }
-        if let Some(dialog) = self.dialog_of(cx, message, request.side) {
+        if let Some(dialog) = dialog {
             return self.in_dialog(cx, request, dialog);
         }
         match request.side {
@@ -136,7 +135,7 @@ impl Sip {
             flow: client,
             ours,
             uri: to_domain(&uri),
-            routes: foreign_routes(message, &up.access),
+            routes: foreign_routes(message, &up),
             label: None,
             from: pair(message, Name::From, to_domain),
             to: pair(message, Name::To, to_domain),
@@ -394,16 +393,20 @@ fn loop_mark(cx: &Cx<'_>, message: &Message<'_>, side: Side) -> u64 {
     cx.sealer.tag(&parts.join(&b"\n"[..]))
 }
 
-/// Routes that lead past Portolan; the ones to ourselves are consumed (RFC 3261 section 16.4).
-fn foreign_routes(message: &Message<'_>, access: &Realm) -> Vec<Bytes> {
+/// Routes that lead past Portolan; the ones to ourselves are consumed (RFC 3261 section 16.4). A terminal may know us by
+/// a name that we do not: a name in the first Route is ours, because that Route brought the request here (section
+/// 8.1.2), unless it is the softswitch's.
+fn foreign_routes(message: &Message<'_>, up: &Upstream) -> Vec<Bytes> {
     let bytes = message.bytes();
-    let foreign = message.values(Name::Route).filter(|span| {
+    let domain = up.softswitch.host();
+    let foreign = message.values(Name::Route).enumerate().filter(|(at, span)| {
         let uri = NameAddr::parse(bytes, *span).ok().map(|addr| addr.uri);
-        uri.is_some_and(|uri| {
-            uri.host_ip(bytes).is_some_and(|ip| ip != access.advertised && ip != access.address)
+        uri.is_some_and(|uri| match uri.host_ip(bytes) {
+            Some(ip) => ip != up.access.advertised && ip != up.access.address,
+            None => *at > 0 || uri.host.of(bytes).eq_ignore_ascii_case(domain.as_bytes()),
         })
     });
-    foreign.map(|span| Bytes::copy_from_slice(span.of(bytes))).collect()
+    foreign.map(|(_, span)| Bytes::copy_from_slice(span.of(bytes))).collect()
 }
 
 /// The name in a header as it stands and as the other side sees it.

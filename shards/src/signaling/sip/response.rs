@@ -143,8 +143,9 @@ impl Sip {
                 rewrite.contacts(|contact| Some(hop::contact_at(message.bytes(), &contact.uri, ours, label)));
             }
         }
-        if let Some(body) = body {
-            rewrite.body(body);
+        match body {
+            Some(body) => rewrite.body(body),
+            None => rewrite.framed(transaction.server.transport),
         }
         Bytes::from(rewrite.finish())
     }

@@ -2,7 +2,7 @@
 
 use super::reply::Reply;
 use super::transaction::{Cancel, Half, Resend, Transaction};
-use super::{Sip, answer_flow, hop, respond};
+use super::{Sip, answer_flow, hop};
 use crate::fault::Fault;
 use crate::io::DropReason;
 use crate::signaling::Cx;
@@ -71,7 +71,7 @@ impl Sip {
         flow: Flow,
         invite: Key,
     ) -> Result<(), Fault> {
-        respond(cx, message, flow, Reply::OK, "");
+        self.respond(cx, message, flow, Reply::OK, "");
         let Some(transaction) = self.transactions.get_mut(invite) else { return Ok(()) };
         if transaction.status.is_some() || transaction.cancel.is_some() || !transaction.is_invite() {
             return Ok(());

@@ -14,7 +14,7 @@ use crate::types::{Flow, Instant, ShardId, Side, StreamId, Transport};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ pub(super) struct Transaction {
     pub(super) matched_by: Vec<u8>,
     /// What a loop has in common with it (RFC 5393 section 4.2).
     pub(super) loop_mark: u64,
+    /// The source whose quota it uses.
+    pub(super) guest: Option<IpAddr>,
     /// When it is over, or late.
     pub(super) expires: Instant,
 }
@@ -167,6 +169,7 @@ pub(super) struct Transactions {
     incoming: HashMap<Vec<u8>, Key, Keyed>,
     loops: HashMap<u64, Key, Keyed>,
     by_stream: HashMap<StreamId, Vec<Key>, Keyed>,
+    guests: HashMap<IpAddr, usize, Keyed>,
 }
 
 /// What a branch of ours names.
@@ -195,6 +198,7 @@ impl Transactions {
             incoming: HashMap::with_hasher(Keyed::new(rng)),
             loops: HashMap::with_hasher(Keyed::new(rng)),
             by_stream: HashMap::with_hasher(Keyed::new(rng)),
+            guests: HashMap::with_hasher(Keyed::new(rng)),
         }
     }
 
@@ -231,7 +235,15 @@ impl Transactions {
         self.by_stream.get(&stream).cloned().unwrap_or_default()
     }
 
+    /// How many are charged to this source.
+    pub(super) fn of_guest(&self, source: IpAddr) -> usize {
+        self.guests.get(&source).copied().unwrap_or(0)
+    }
+
     pub(super) fn insert(&mut self, transaction: Transaction) -> Key {
+        if let Some(guest) = transaction.guest {
+            *self.guests.entry(guest).or_default() += 1;
+        }
         let (matched_by, mark) = (transaction.matched_by.clone(), transaction.loop_mark);
         let stream = transaction.client.stream;
         let key = self.table.insert(transaction);
@@ -248,7 +260,18 @@ impl Transactions {
             self.loops.remove(&transaction.loop_mark);
         }
         self.alight(key, transaction.client.stream);
+        if let Some(guest) = transaction.guest {
+            self.discharge(guest);
+        }
         Some(transaction)
+    }
+
+    fn discharge(&mut self, guest: IpAddr) {
+        let Some(used) = self.guests.get_mut(&guest) else { return };
+        *used -= 1;
+        if *used == 0 {
+            self.guests.remove(&guest);
+        }
     }
 
     /// The request goes by another flow now.
