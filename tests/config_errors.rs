@@ -154,9 +154,10 @@ mistakes! {
     per_shard_beyond_the_last_port: "per_shard: 6000" => "per_shard: 65535", [
         "5:81+5 error: 65535 and 2 shards go beyond port 65535 | at most 65534 for 2 shards",
     ];
-    what_belongs_to_access_realms_only: "per_shard: 6000" => "per_shard: 6000, learn_net: true, keepalive: Off", [
+    what_belongs_to_access_realms_only: "per_shard: 6000" => "per_shard: 6000, learn_net: true, keepalive: Off, mask_call_id: true", [
         "5:98+4 error: `learn_net` belongs to access realms | remove it: a core realm's peers are not behind NAT",
         "5:115+3 error: `keepalive` belongs to access realms | remove it: only terminals' NAT mappings are kept alive",
+        "5:134+4 error: `mask_call_id` belongs to access realms | set it in the access realms: it masks the Call-IDs of both sides",
     ];
     an_unknown_realm: "realm: \"core\"" => "realm: \"cor\"", [
         "7:35+5 error: there is no realm \"cor\" | did you mean `core`?",

@@ -138,6 +138,16 @@ fn generations_count_and_the_secret_stays() {
 }
 
 #[test]
+fn a_reload_may_not_change_how_a_running_realm_shows_call_ids() {
+    let mut files = Files::new(MAIN);
+    files.run();
+    files.write("portolan.ron", &MAIN.replacen("side: Access,", "side: Access, mask_call_id: true,", 1));
+    let errors = files.load().expect_err("running calls would be lost");
+    let shown = shown(&errors).join("\n");
+    assert!(shown.contains("a change of `mask_call_id` of \"access\" needs a restart"), "{shown}");
+}
+
+#[test]
 fn a_reload_may_not_change_shards_secret_or_admin_address() {
     let mut files = Files::new(MAIN);
     files.run();

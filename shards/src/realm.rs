@@ -58,6 +58,8 @@ pub struct Realm {
     pub learn_net: bool,
     /// Access realms: keepalive by OPTIONS or by CRLF.
     pub keepalive: KeepaliveMethod,
+    /// Access realms: terminals and softswitches see each other's Call-IDs sealed.
+    pub mask_call_id: bool,
 }
 
 impl Realm {
@@ -76,6 +78,7 @@ impl Realm {
             media,
             learn_net: false,
             keepalive: KeepaliveMethod::Options,
+            mask_call_id: false,
         }
     }
 

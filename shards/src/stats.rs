@@ -92,6 +92,8 @@ pub struct Stats {
     pub registrations_ended: u64,
     /// Media ports that could not be bound.
     pub port_failures: u64,
+    /// XML bodies that could not be read and passed as they were.
+    pub bodies_unread: u64,
 }
 
 impl Default for Stats {
@@ -130,6 +132,7 @@ impl Default for Stats {
             registrations_survived: 0,
             registrations_ended: 0,
             port_failures: 0,
+            bodies_unread: 0,
         }
     }
 }

@@ -63,6 +63,7 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
         "tls": tls,
         "media": [realm.media.first, realm.media.last],
         "learn_net": realm.learn_net,
+        "mask_call_id": realm.mask_call_id,
         "keepalive": match realm.keepalive {
             KeepaliveMethod::Options => "options",
             KeepaliveMethod::Crlf => "crlf",

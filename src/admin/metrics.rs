@@ -41,12 +41,15 @@ const GAUGES: [(&str, &str, Read); 5] = [
     ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),
 ];
 
-const COUNTERS: [(&str, &str, Read); 5] = [
+const COUNTERS: [(&str, &str, Read); 6] = [
     ("portolan_sessions_opened", "Sessions opened", |s| s.sessions_opened),
     ("portolan_forks_displaced", "Forks that displaced an earlier one", |s| s.forks_displaced),
     ("portolan_sessions_one_way", "Sessions in which one side never sent media", |s| s.sessions_one_way),
     ("portolan_bindings_lost", "Terminals that stopped to answer keepalives", |s| s.bindings_lost),
     ("portolan_port_failures", "Media ports that could not be bound", |s| s.port_failures),
+    ("portolan_bodies_unread", "XML bodies that could not be read and passed as they were", |s| {
+        s.bodies_unread
+    }),
 ];
 
 const FAMILIES: [(&str, &str, &str, ReadMany); 11] = [

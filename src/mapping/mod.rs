@@ -24,7 +24,7 @@ pub use target::{Host, Target};
 
 use crate::tls::RealmTls;
 use place::Source;
-use portolan_shards::realm::Mapping;
+use portolan_shards::realm::{Mapping, Realm};
 use portolan_shards::types::RealmId;
 use std::fs;
 use std::net::SocketAddr;
@@ -87,6 +87,7 @@ struct Running {
     cores: Vec<usize>,
     secret: [u8; 32],
     admin: Option<SocketAddr>,
+    realms: Vec<Arc<Realm>>,
 }
 
 impl Loader {
@@ -124,6 +125,7 @@ impl Loader {
             cores: loaded.cores.clone(),
             secret: loaded.mapping.secret,
             admin: loaded.admin,
+            realms: loaded.mapping.realms.clone(),
         });
     }
 
@@ -176,7 +178,20 @@ impl Loader {
             let at = root.field("admin").field("listen");
             check.error(at, "a change of the admin address needs a restart", "");
         }
+        for realm in valid.network.realms.iter().filter(|realm| running.masks_otherwise(realm)) {
+            let message = format!("a change of `mask_call_id` of \"{}\" needs a restart", realm.name);
+            let hint = "running calls are known by the Call-IDs that their parties were shown";
+            check.error(root.field("realms").field(&realm.name).field("mask_call_id"), message, hint);
+        }
         check.finish().map(drop)
+    }
+}
+
+impl Running {
+    /// Does a realm that is running already show Call-IDs in another form?
+    fn masks_otherwise(&self, new: &Realm) -> bool {
+        let differs = |old: &Arc<Realm>| old.id == new.id && old.mask_call_id != new.mask_call_id;
+        self.realms.iter().any(differs)
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) struct RawRealm {
     pub(super) media: (u16, u16),
     pub(super) learn_net: Option<bool>,
     pub(super) keepalive: Option<RawMethod>,
+    pub(super) mask_call_id: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -71,6 +71,7 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         large: large(raw.large),
         learn_net: raw.learn_net.unwrap_or(false),
         keepalive: method(raw.keepalive),
+        mask_call_id: raw.mask_call_id.unwrap_or(false),
         ..Realm::new(RealmId::default(), &item.name, side(raw.side), address?, media?)
     })
 }
@@ -119,6 +120,10 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
     if raw.keepalive.is_some() {
         let hint = "remove it: only terminals' NAT mappings are kept alive";
         check.error(at.field("keepalive"), "`keepalive` belongs to access realms", hint);
+    }
+    if raw.mask_call_id.is_some() {
+        let hint = "set it in the access realms: it masks the Call-IDs of both sides";
+        check.error(at.field("mask_call_id"), "`mask_call_id` belongs to access realms", hint);
     }
     for (index, raw) in raw.sip.iter().enumerate() {
         if matches!(raw, RawListener::Ws(_) | RawListener::Wss(_)) {

@@ -14,8 +14,7 @@ use data_encoding::BASE32_DNSSEC as BASE32;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-const PLAIN: usize = 11;
-const SEALED: usize = NONCE_LEN + PLAIN + 16;
+const SEALED: usize = NONCE_LEN + Label::OCTETS + 16;
 
 /// What a label names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +116,12 @@ impl Sealer {
 }
 
 impl Label {
-    fn to_bytes(self) -> [u8; PLAIN] {
-        let mut out = [0; PLAIN];
+    /// Its length as octets.
+    pub const OCTETS: usize = 11;
+
+    /// As octets, to be sealed.
+    pub fn to_bytes(self) -> [u8; Self::OCTETS] {
+        let mut out = [0; Self::OCTETS];
         out[0] = self.kind as u8;
         out[1..3].copy_from_slice(&self.shard.0.to_be_bytes());
         out[3..7].copy_from_slice(&self.key.slot.to_be_bytes());
@@ -126,7 +129,8 @@ impl Label {
         out
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// From the octets of [`Self::to_bytes`]; `None` if they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let (shard, rest) = rest.split_first_chunk()?;
         let (slot, rest) = rest.split_first_chunk()?;

@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 /// The URI parameter that carries a sealed label.
 pub(super) const LABEL: &[u8] = b"pl";
 
+/// Parameters that belong to the place, not to who is there: they lead nowhere from the other side.
+pub(super) const HOP_PARAMS: [&[u8]; 3] = [b"maddr", b"received", b"transport"];
+
 /// A message being rewritten for its next hop.
 pub(super) struct Rewrite<'m, 'b> {
     message: &'m Message<'b>,
@@ -236,9 +239,9 @@ pub(super) fn contact_at(bytes: &[u8], uri: &Uri, ours: Ours, label: Option<&str
 }
 
 /// Parameters of a contact but for those that would lead elsewhere: an older label, maddr, the transport.
-fn kept_params(bytes: &[u8], uri: &Uri) -> Vec<u8> {
+pub(super) fn kept_params(bytes: &[u8], uri: &Uri) -> Vec<u8> {
     let mut splice = Splice::new(bytes);
-    for name in [LABEL, b"maddr", b"received", b"transport"] {
+    for name in HOP_PARAMS.into_iter().chain([LABEL]) {
         if let Some(param) = uri.param(bytes, name) {
             splice.delete(param.span);
         }

@@ -9,15 +9,19 @@ mod dialog;
 mod farewell;
 mod fork;
 mod forward;
+mod hide;
 mod hop;
 mod keepalive;
 mod lifetime;
 mod listed;
+mod mask;
 mod outbound;
 mod owner;
 mod path;
+mod place;
 mod probe;
 mod quota;
+mod refers;
 mod refresh;
 mod register;
 mod reply;
@@ -27,6 +31,7 @@ mod server;
 mod servers;
 mod transaction;
 mod within;
+mod xml_body;
 
 use super::{Adapter, Cx};
 use crate::fault::Fault;
@@ -113,14 +118,16 @@ impl Adapter for Sip {
             return self.answer_stun(cx, &input);
         }
         let message = Message::parse(input.bytes).inspect_err(|fault| self.malformed(cx, &input, *fault))?;
-        if let Some(status) = message.status() {
-            cx.stats.response(status);
-            return self.handle_response(cx, &message, input.flow);
+        if target.is_none() && self.pass_on(cx, &message, input.flow) {
+            return Ok(());
         }
-        if target.is_none() {
-            cx.stats.request(message.method());
-        }
-        self.handle_request(cx, &message, input.flow, target)
+        let from = cx.out.len();
+        let result = match self.come_in(cx, &message, input.flow) {
+            Some(bytes) => Message::parse(&bytes).and_then(|inner| self.take(cx, &inner, input.flow, target)),
+            None => self.take(cx, &message, input.flow, target),
+        };
+        Self::go_out(cx, from);
+        result
     }
 
     fn handle_moved(&mut self, cx: &mut Cx<'_>, old: Flow, new: Flow) {
@@ -137,11 +144,14 @@ impl Adapter for Sip {
     }
 
     fn handle_lost(&mut self, cx: &mut Cx<'_>, flow: Flow) {
+        let from = cx.out.len();
         self.hung_up(cx, &flow);
         self.lose_all(cx, flow);
+        Self::go_out(cx, from);
     }
 
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        let from = cx.out.len();
         while let Some(wake) = self.timers.pop(cx.now) {
             match wake {
                 Wake::Transaction(key) => self.check_transaction(cx, key),
@@ -153,6 +163,7 @@ impl Adapter for Sip {
                 Wake::Keepalive(key) => self.send_keepalive(cx, key),
             }
         }
+        Self::go_out(cx, from);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -207,6 +218,24 @@ fn answer_flow(cx: &Cx<'_>, request: &Message<'_>, flow: Flow) -> Flow {
 }
 
 impl Sip {
+    /// Process a message in which nothing is left that only one side could make sense of.
+    fn take(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: &Message<'_>,
+        flow: Flow,
+        target: Option<Target>,
+    ) -> Result<(), Fault> {
+        if let Some(status) = message.status() {
+            cx.stats.response(status);
+            return self.handle_response(cx, message, flow);
+        }
+        if target.is_none() {
+            cx.stats.request(message.method());
+        }
+        self.handle_request(cx, message, flow, target)
+    }
+
     /// Answer what cannot be parsed, if it can be answered at all; say why, unless the answer would grow longer than
     /// what it answers: the sender may be somebody else than the source says.
     fn malformed(&self, cx: &mut Cx<'_>, input: &Input<'_>, fault: Fault) {

@@ -4,12 +4,13 @@
 use super::binding::Binding;
 use super::hop::Rewrite;
 use super::reply::Reply;
-use super::{Sip, owner, path};
+use super::{Sip, owner, path, place};
 use crate::io::{DropReason, Target};
 use crate::realm::Softswitch;
 use crate::signaling::Cx;
+use crate::signaling::label::{Kind, Label};
 use crate::table::Key;
-use crate::types::Flow;
+use crate::types::{Flow, Side};
 use crate::wire::Span;
 use crate::wire::sip::{Message, Name, NameAddr, Uri, Via, same_uri};
 use bytes::Bytes;
@@ -107,14 +108,25 @@ impl Sip {
         if let Some((binding, contact)) = path {
             return reach(binding, contact);
         }
-        let label = owner::binding_label(cx, bytes, uri);
-        if label.is_none() && super::hop::label_of(bytes, uri).is_some() {
+        let label = owner::terminal_label(cx, bytes, uri);
+        if place::is_unknown(cx.sealer, bytes, uri) {
             cx.dropped(DropReason::BadLabel);
         }
-        let labelled = label.and_then(|label| self.bindings.get(label.key));
+        if let Some(target) = label.and_then(|label| self.in_dialog_of(label)) {
+            return Ok(target);
+        }
+        let labelled = label.filter(|label| label.kind == Kind::Binding);
+        let labelled = labelled.and_then(|label| self.bindings.get(label.key));
         let by_user = || self.bindings.get(self.bindings.of_user(uri.user?.of(bytes), softswitch)?);
         let binding = labelled.or_else(by_user).ok_or(Reply::NOT_FOUND)?;
         reach(binding, binding.contact.clone())
+    }
+
+    /// The terminal in a dialog, where a softswitch sends a new request to the Contact that it saw there (a transfer,
+    /// RFC 3515).
+    fn in_dialog_of(&self, label: Label) -> Option<Target> {
+        let leg = self.dialogs.get(label.key).filter(|_| label.kind == Kind::CoreDialog)?.leg(Side::Access);
+        Some(Target { flow: leg.flow, contact: leg.target.clone()? })
     }
 
     /// A Path names all contacts of its REGISTER: the Request-URI says which of them is meant. One that is none of

@@ -5,12 +5,12 @@
 //! whatever Call-ID each was registered under.
 
 use super::transaction::Branch;
-use super::{hop, path};
+use super::{hide, hop, mask, path, place};
 use crate::fault::Fault;
 use crate::io::Input;
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
-use crate::types::{ShardId, Side};
+use crate::types::{Flow, ShardId, Side};
 use crate::wire::sip::{Message, Name, Uri, is_ping};
 use crate::wire::stun;
 
@@ -23,16 +23,26 @@ pub(super) fn owner(cx: &Cx<'_>, input: &Input<'_>) -> Result<ShardId, Fault> {
         return Ok(cx.shard);
     }
     let message = Message::parse(input.bytes)?;
+    Ok(hide::labelled_for(cx, &message, &input.flow).unwrap_or_else(|| direct(cx, &message, &input.flow)))
+}
+
+/// The owner of a message whose labels, but for the Request-URI's, are of no interest.
+pub(super) fn direct(cx: &Cx<'_>, message: &Message<'_>, flow: &Flow) -> ShardId {
     if !message.is_request() {
-        return Ok(of_response(&message).filter(|shard| shard.0 < cx.mapping.shards).unwrap_or(cx.shard));
+        return of_response(message).filter(|shard| shard.0 < cx.mapping.shards).unwrap_or(cx.shard);
     }
-    let core = cx.realm(&input.flow).is_some_and(|realm| realm.side == Side::Core);
-    Ok(match message.method() {
-        b"REGISTER" => hop::name_of(&message, Name::To).map_or(cx.shard, |uri| of_user(cx, &message, &uri)),
-        b"ACK" | b"CANCEL" => cx.shard_of(message.call_id()),
-        _ if core && message.to_tag().is_none() => of_terminal(cx, &message),
-        _ => cx.shard_of(message.call_id()),
-    })
+    let core = cx.realm(flow).is_some_and(|realm| realm.side == Side::Core);
+    match message.method() {
+        b"REGISTER" => hop::name_of(message, Name::To).map_or(cx.shard, |uri| of_user(cx, message, &uri)),
+        b"ACK" | b"CANCEL" => of_call(cx, message),
+        _ if core && message.to_tag().is_none() => of_terminal(cx, message),
+        _ => of_call(cx, message),
+    }
+}
+
+/// A call's shard: by the Call-ID as it was first written, so that both sides' forms of it lead there.
+pub(super) fn of_call(cx: &Cx<'_>, message: &Message<'_>) -> ShardId {
+    cx.shard_of(&mask::innermost(cx.sealer, message.call_id()))
 }
 
 /// A response comes home to the shard that wrote the topmost Via.
@@ -49,23 +59,24 @@ fn of_terminal(cx: &Cx<'_>, message: &Message<'_>) -> ShardId {
     }
     let uri = message.request_uri().and_then(|span| Uri::parse(bytes, span).ok());
     match uri {
-        Some(uri) => match binding_label(cx, bytes, &uri) {
+        Some(uri) => match terminal_label(cx, bytes, &uri) {
             Some(label) => label.shard,
             None => of_user(cx, message, &uri),
         },
-        None => cx.shard_of(message.call_id()),
+        None => of_call(cx, message),
     }
 }
 
-/// The binding that a Request-URI names.
-pub(super) fn binding_label(cx: &Cx<'_>, bytes: &[u8], uri: &Uri) -> Option<Label> {
-    let label = cx.sealer.open(hop::label_of(bytes, uri)?)?;
-    (label.kind == Kind::Binding && label.shard.0 < cx.mapping.shards).then_some(label)
+/// The binding, or the dialog with a terminal, that the Request-URI of a softswitch's new request names.
+pub(super) fn terminal_label(cx: &Cx<'_>, bytes: &[u8], uri: &Uri) -> Option<Label> {
+    let label = place::label_in(cx.sealer, bytes, uri)?;
+    let terminal = matches!(label.kind, Kind::Binding | Kind::CoreDialog);
+    (terminal && label.shard.0 < cx.mapping.shards).then_some(label)
 }
 
 fn of_user(cx: &Cx<'_>, message: &Message<'_>, uri: &Uri) -> ShardId {
     match uri.user {
         Some(user) => cx.shard_of(user.of(message.bytes())),
-        None => cx.shard_of(message.call_id()),
+        None => of_call(cx, message),
     }
 }

@@ -3,9 +3,10 @@
 use super::dialog::{Dialog, Leg, State, Tags};
 use super::forward::{Hop, Request, contact_of};
 use super::hop::{self, Ours, Pair};
+use super::place::{self, Place};
 use super::reply::Reply;
 use super::transaction::{Branch, Purpose, Transaction};
-use super::{Ended, Sip, Wake, body};
+use super::{Ended, Sip, Wake, body, owner};
 use crate::fault::Fault;
 use crate::io::{DropReason, Target};
 use crate::realm::{Realm, Server, Softswitch};
@@ -119,9 +120,16 @@ impl Sip {
         let bytes = message.bytes();
         let span = message.request_uri().ok_or(Reply::BAD_REQUEST)?;
         let uri = Uri::parse(bytes, span).map_err(|_| Reply::BAD_REQUEST)?;
-        let up = upstream(cx, flow, uri.host.of(bytes))?;
+        let place = Place::named(cx.sealer, bytes, &uri).filter(|place| place.side == Side::Core);
+        let up = match &place {
+            Some(place) => upstream_at(cx, flow, place)?,
+            None => upstream(cx, flow, uri.host.of(bytes))?,
+        };
         let secure = uri.scheme.of(bytes).eq_ignore_ascii_case(b"sips");
-        let server = self.servers.pick(cx, &up.softswitch, &[], secure);
+        let server = match place.as_ref().and_then(|place| place.server(secure)) {
+            Some(server) => Ok(server),
+            None => self.servers.pick(cx, &up.softswitch, &[], secure),
+        };
         let server = match server {
             Err(_) if message.method() == b"REGISTER" && self.survive_unasked(cx, message, flow, &up) => {
                 return Ok(());
@@ -134,7 +142,10 @@ impl Sip {
         let hop = Hop {
             flow: client,
             ours,
-            uri: to_domain(&uri),
+            uri: match place {
+                Some(place) => Some(Bytes::from(place.restore(bytes, &uri))),
+                None => place::again_at(cx.sealer, bytes, &uri, ours).or_else(|| to_domain(&uri)),
+            },
             routes: foreign_routes(message, &up),
             label: None,
             from: pair(message, Name::From, to_domain),
@@ -159,7 +170,7 @@ impl Sip {
         }
         let softswitch = cx.softswitch_at(&flow).ok_or(Reply::FORBIDDEN)?;
         let target = self.target_of(cx, message, &uri, &softswitch)?;
-        let owner = cx.shard_of(message.call_id());
+        let owner = owner::of_call(cx, message);
         if owner == cx.shard {
             return self.terminate(cx, request, target);
         }
@@ -179,7 +190,7 @@ impl Sip {
             return Err(Reply::TEMPORARILY);
         }
         let ours = Ours::of(&access, &target.flow);
-        let host = host_of(access.advertised);
+        let host = place::host_of(access.advertised);
         let hidden = |uri: &Uri| named(bytes, uri, &host);
         let hop = Hop {
             flow: target.flow,
@@ -393,6 +404,17 @@ fn loop_mark(cx: &Cx<'_>, message: &Message<'_>, side: Side) -> u64 {
     cx.sealer.tag(&parts.join(&b"\n"[..]))
 }
 
+/// The softswitch that a place belongs to which the terminal was told earlier.
+fn upstream_at(cx: &Cx<'_>, flow: Flow, place: &Place) -> Result<Upstream, Reply> {
+    let access = cx.mapping.realm(flow.realm).ok_or(Reply::UNAVAILABLE)?.clone();
+    let ip = place.server(false).map(|server| server.address.ip()).ok_or(Reply::FORBIDDEN)?;
+    let routes = cx.mapping.routes.iter().filter(|route| route.access == access.id);
+    let mut served = routes.filter_map(|route| cx.mapping.softswitches.get(route.softswitch));
+    let softswitch = served.find(|softswitch| softswitch.accepts(ip)).ok_or(Reply::FORBIDDEN)?.clone();
+    let core = cx.mapping.realm(softswitch.realm).ok_or(Reply::UNAVAILABLE)?.clone();
+    Ok(Upstream { access, core, softswitch })
+}
+
 /// Routes that lead past Portolan; the ones to ourselves are consumed (RFC 3261 section 16.4). A terminal may know us by
 /// a name that we do not: a name in the first Route is ours, because that Route brought the request here (section
 /// 8.1.2), unless it is the softswitch's.
@@ -423,8 +445,4 @@ fn pair(message: &Message<'_>, name: Name, other: impl Fn(&Uri) -> Option<Bytes>
 fn named(bytes: &[u8], uri: &Uri, host: &str) -> Option<Bytes> {
     uri.host_ip(bytes)?;
     Some(Bytes::from(hop::with_host(bytes, uri, host)))
-}
-
-fn host_of(ip: std::net::IpAddr) -> String {
-    if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }
 }

@@ -5,7 +5,7 @@ use super::forward::contact_of;
 use super::hop::{self, Ours, Rewrite};
 use super::listed::Listed;
 use super::transaction::{Branch, LINGER, Named, Purpose};
-use super::{Ended, Sip, body};
+use super::{Ended, Sip, body, refers};
 use crate::fault::Fault;
 use crate::io::DropReason;
 use crate::signaling::Cx;
@@ -138,6 +138,7 @@ impl Sip {
         let label = label.map(|dialog| dialog.leg(transaction.side).label.as_str());
         match listed {
             Some(listed) => listed.restore(cx, message, &mut rewrite),
+            None if message.status().is_some_and(refers::redirects) => {}
             None => {
                 let ours = ours(cx, &transaction.server);
                 rewrite.contacts(|contact| Some(hop::contact_at(message.bytes(), &contact.uri, ours, label)));
