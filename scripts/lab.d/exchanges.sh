@@ -54,20 +54,26 @@ exchange_begin() {
         await 5 listens core 10.0.0.30 "$port"
         exchange_peer "$name" caller access "$port" "$gateway" -m 1 -s "9$port" -key from 211
     else
-        TARGET=$PROXY:5060 sipp_run "$name-reg" a1 192.168.1.10 register -p "$port" -s "2$port" -key expires 60
+        exchange_register "$name-reg" "$port" 60
         exchange_peer "$name" callee access "$port"
         await 5 listens a1 192.168.1.10 "$port"
         exchange_peer "$name" caller core "$port" 10.0.0.20:5060 -m 1 -s "2$port" -key from 300
     fi
 }
 
-# exchange_end NAME-DIRECTION: the caller's verdict; the callee's shows in it, because it answers nothing after a failed check.
+# exchange_register NAME PORT EXPIRES
+exchange_register() {
+    TARGET=$PROXY:5060 sipp_run "$1" a1 192.168.1.10 register -p "$2" -s "2$2" -key expires "$3"
+}
+
+# exchange_end NAME-DIRECTION PORT: the caller's verdict; the callee's shows in it, because it answers nothing after a failed check.
 exchange_end() {
     local result
     wait "${PIDS[$1-caller]}"
     result=$?
     unset "PIDS[$1-caller]"
     halt "$1-callee"
+    [ "${1##*-}" = out ] || exchange_register "$1-off" "$2" 0
     return $result
 }
 
@@ -93,7 +99,8 @@ exchanges() {
     [ "$1" != by-tls ] || sealed=(--sealed core)
     watch "$1"
     for name in "${names[@]}"; do exchange_begin "$name" $((++port)); done
-    for name in "${names[@]}"; do check "$name" exchange_end "$name"; done
+    port=7000
+    for name in "${names[@]}"; do check "$name" exchange_end "$name" $((++port)); done
     unwatch "$1"
     for name in "${names[@]}"; do
         [ "${name%-*}" != late ] || check "$name: the 200 came more than once" repeated "$name"

@@ -151,7 +151,7 @@ scenario_failover() {
     watch failover
     sipp_command call 192.168.1.10 "$PROXY:5060" -s 9001 -key from 211 -mp 30000 -m 1 -d 15000 -timeout 40s
     spawn talk a2 "${SIPP[@]}"
-    sipp_run before a1 192.168.1.10 steady -s 9001 -key from 211 -m 20 -r 10
+    sipp_run before a1 192.168.1.10 call -s 9001 -key from 211 -m 20 -r 10 -d 500
     check "calls before" test $? -eq 0
     halt first KILL
     check "20 of 20 calls after" sipp_run after a1 192.168.1.10 call -s 9001 -key from 211 -m 20 -r 10 -d 500
