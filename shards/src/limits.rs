@@ -53,6 +53,8 @@ pub struct Limits {
     pub media_idle: Duration,
     /// A session that was never answered is reaped after this long (RFC 3261 timer C and a margin).
     pub setup: Duration,
+    /// The longest time between two refreshes of a session that is asked for (RFC 4028); zero: what the ends agree.
+    pub session_expires: Duration,
     /// A released media port rests this long (rule 11).
     pub port_rest: Duration,
 }
@@ -70,6 +72,7 @@ impl Default for Limits {
             stream_idle: Duration::from_secs(900),
             media_idle: Duration::from_secs(300),
             setup: Duration::from_secs(200),
+            session_expires: Duration::ZERO,
             port_rest: PORT_REST,
         }
     }

@@ -58,6 +58,8 @@ pub struct Stats {
     pub retransmissions: u64,
     /// Requests that were sent to another server because the first did not serve.
     pub failovers: u64,
+    /// BYEs of our own, to the ends of calls that are over without one.
+    pub byes_sent: u64,
     /// Sessions opened.
     pub sessions_opened: u64,
     /// Sessions ended by signaling.
@@ -115,6 +117,7 @@ impl Default for Stats {
             contested: 0,
             retransmissions: 0,
             failovers: 0,
+            byes_sent: 0,
             sessions_opened: 0,
             sessions_ended: 0,
             sessions_reaped: 0,

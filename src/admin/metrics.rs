@@ -33,7 +33,7 @@ type ReadMany = fn(&Stats) -> Vec<(&'static str, u64)>;
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 
-const GAUGES: [(&str, &str, Read); 5] = [
+const GAUGES: &[(&str, &str, Read)] = &[
     ("portolan_sessions", "Sessions open now", |s| s.sessions),
     ("portolan_ports_used", "Media ports held by sessions now", |s| s.ports),
     ("portolan_bindings", "Registered terminals now", |s| s.bindings),
@@ -41,10 +41,15 @@ const GAUGES: [(&str, &str, Read); 5] = [
     ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),
 ];
 
-const COUNTERS: [(&str, &str, Read); 6] = [
+const COUNTERS: &[(&str, &str, Read)] = &[
     ("portolan_sessions_opened", "Sessions opened", |s| s.sessions_opened),
     ("portolan_forks_displaced", "Forks that displaced an earlier one", |s| s.forks_displaced),
     ("portolan_sessions_one_way", "Sessions in which one side never sent media", |s| s.sessions_one_way),
+    ("portolan_retransmissions", "Signaling messages repeated because no answer came", |s| s.retransmissions),
+    ("portolan_failovers", "Requests sent to another server because the first did not serve", |s| {
+        s.failovers
+    }),
+    ("portolan_byes_sent", "BYEs to the ends of calls that ended without one", |s| s.byes_sent),
     ("portolan_bindings_lost", "Terminals that stopped to answer keepalives", |s| s.bindings_lost),
     ("portolan_port_failures", "Media ports that could not be bound", |s| s.port_failures),
     ("portolan_bodies_unread", "XML bodies that could not be read and passed as they were", |s| {
@@ -52,7 +57,7 @@ const COUNTERS: [(&str, &str, Read); 6] = [
     }),
 ];
 
-const FAMILIES: [(&str, &str, &str, ReadMany); 11] = [
+const FAMILIES: &[(&str, &str, &str, ReadMany)] = &[
     ("portolan_sessions_closed", "Sessions closed by how they ended", "end", |s| {
         vec![("ended", s.sessions_ended), ("reaped", s.sessions_reaped)]
     }),
@@ -95,15 +100,15 @@ fn drops(stats: &Stats) -> Vec<(&'static str, u64)> {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let figures = self.0.figures();
-        for (name, help, read) in GAUGES {
+        for &(name, help, read) in GAUGES {
             let values = figures.iter().map(|f| (f.shard.0, read(&f.stats)));
             per_shard(&mut encoder, name, help, MetricType::Gauge, values)?;
         }
-        for (name, help, read) in COUNTERS {
+        for &(name, help, read) in COUNTERS {
             let values = figures.iter().map(|f| (f.shard.0, read(&f.stats)));
             per_shard(&mut encoder, name, help, MetricType::Counter, values)?;
         }
-        for family in FAMILIES {
+        for &family in FAMILIES {
             by_label(&mut encoder, &figures, family)?;
         }
         threads(&mut encoder, &figures)?;

@@ -17,6 +17,8 @@ pub(super) struct Dialog {
     pub(super) call_id: Bytes,
     pub(super) softswitch: Arc<Softswitch>,
     pub(super) legs: [Leg; 2],
+    /// The side that began it.
+    pub(super) caller: Side,
     /// URIs of caller and callee as the access side and as the core side write them.
     pub(super) names: [[Bytes; 2]; 2],
     /// Its media, if it is a call.
@@ -30,6 +32,8 @@ pub(super) struct Dialog {
     pub(super) state: State,
     /// The last INVITE and its number in CSeq.
     pub(super) invite: Option<(Key, u32)>,
+    /// When its session is over unless its ends refresh it (RFC 4028).
+    pub(super) refresh_by: Option<Instant>,
     /// When to look whether it is still alive.
     pub(super) deadline: Instant,
 }
@@ -59,6 +63,8 @@ pub(super) struct Leg {
     pub(super) target: Option<Bytes>,
     /// The peer's route set.
     pub(super) routes: Vec<Bytes>,
+    /// The highest CSeq of the peer's requests.
+    pub(super) sequence: u32,
     /// The label in the Contact that this side's peer is shown.
     pub(super) label: String,
 }

@@ -60,6 +60,8 @@ impl Sip {
             call_id: first.call_id.clone(),
             softswitch: first.softswitch.clone(),
             legs,
+            caller: first.caller,
+            refresh_by: None,
             names: first.names.clone(),
             session: Some(session),
             offered: [false; 2],

@@ -4,7 +4,8 @@ use super::hop::{self, Ours, Pair, Rewrite};
 use super::reply::Reply;
 use super::request::Upstream;
 use super::transaction::{Attempt, Purpose, Transaction};
-use super::{Sip, answer_flow, body};
+use super::{Sip, answer_flow, body, session_timer};
+use crate::limits::Limits;
 use crate::realm::{Large, Realm, Server};
 use crate::signaling::Cx;
 use crate::table::Key;
@@ -129,10 +130,12 @@ impl Sip {
     ) -> Bytes {
         let Some(transaction) = self.transactions.get(key) else { return Bytes::new() };
         let branch = transaction.branch(cx.shard, key);
-        let sent = self.compose(message, hop, &branch, Some(&transaction.purpose), body.clone());
+        let limits = &cx.mapping.limits;
+        let sent = self.compose(message, hop, &branch, Some((&transaction.purpose, limits)), body.clone());
         let Some((realm, flow)) = grown(cx, &sent, &hop.flow) else { return Bytes::from(sent) };
         let hop = Hop { flow, ours: Ours::of(&realm, &flow), ..hop.clone() };
-        let sent = self.compose(message, &hop, &branch, Some(&transaction.purpose), body);
+        let purpose = self.transactions.get(key).map(|t| (&t.purpose, &cx.mapping.limits));
+        let sent = self.compose(message, &hop, &branch, purpose, body);
         self.transactions.move_client(key, flow);
         Bytes::from(sent)
     }
@@ -143,7 +146,7 @@ impl Sip {
         message: &Message<'_>,
         hop: &Hop,
         branch: &str,
-        purpose: Option<&Purpose>,
+        purpose: Option<(&Purpose, &Limits)>,
         body: Option<Vec<u8>>,
     ) -> Vec<u8> {
         let mut rewrite = Rewrite::new(message);
@@ -155,7 +158,7 @@ impl Sip {
         rewrite.rename(Name::From, &hop.from.far);
         rewrite.rename(Name::To, &hop.to.far);
         match purpose {
-            Some(Purpose::Register(registration)) => {
+            Some((Purpose::Register(registration), _)) => {
                 self.seal_contacts(message, registration, hop.ours, &mut rewrite);
             }
             _ => {
@@ -164,6 +167,9 @@ impl Sip {
                     Some(hop::contact_at(message.bytes(), &contact.uri, hop.ours, label))
                 });
             }
+        }
+        if let Some((_, limits)) = purpose {
+            session_timer::ask(&mut rewrite, message, limits);
         }
         match body {
             Some(body) => rewrite.body(body),

@@ -9,6 +9,7 @@ mod dialog;
 mod farewell;
 mod fork;
 mod forward;
+mod goodbye;
 mod hide;
 mod hop;
 mod keepalive;
@@ -29,6 +30,7 @@ mod request;
 mod response;
 mod server;
 mod servers;
+mod session_timer;
 mod transaction;
 mod within;
 mod xml_body;
@@ -288,10 +290,14 @@ impl Sip {
             dialog.session.into_iter().for_each(|session| cx.sessions.settle(cx.now, session, cx.out));
             let alive_until = dialog.session.and_then(|session| quiet_at(cx.sessions, session, idle));
             dialog.deadline = alive_until.unwrap_or(dialog.deadline);
+            dialog.deadline = dialog.refresh_by.map_or(dialog.deadline, |by| by.min(dialog.deadline));
         }
         let (deadline, state) = (dialog.deadline, dialog.state);
         if deadline > cx.now {
             return self.timers.schedule(deadline, Wake::Dialog(key));
+        }
+        if state == State::Confirmed && self.dialogs.get(key).is_some_and(|dialog| dialog.session.is_some()) {
+            self.hang_up(cx, key);
         }
         let told = matches!(state, State::Ending | State::Losing);
         self.end_dialog(cx, key, if told { Ended::BySignaling } else { Ended::Reaped });

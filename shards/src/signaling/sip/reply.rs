@@ -26,6 +26,7 @@ replies! {
     UNSUPPORTED_MEDIA = 415 "Unsupported Media Type";
     UNSUPPORTED_SCHEME = 416 "Unsupported URI Scheme";
     BAD_EXTENSION = 420 "Bad Extension";
+    INTERVAL_TOO_SMALL = 422 "Session Interval Too Small";
     TOO_BRIEF = 423 "Interval Too Brief";
     /// RFC 5626 section 11.5.
     FLOW_FAILED = 430 "Flow Failed";

@@ -6,7 +6,7 @@ use super::hop::{self, Ours, Pair};
 use super::place::{self, Place};
 use super::reply::Reply;
 use super::transaction::{Branch, Purpose, Transaction};
-use super::{Ended, Sip, Wake, body, owner};
+use super::{Ended, Sip, Wake, body, owner, session_timer};
 use crate::fault::Fault;
 use crate::io::{DropReason, Target};
 use crate::realm::{Realm, Server, Softswitch};
@@ -250,6 +250,7 @@ impl Sip {
                 tag: if caller { message.from_tag().map(Bytes::copy_from_slice) } else { None },
                 target: if caller { contact_of(message) } else { hop.uri.clone() },
                 routes: if caller { hop::record_routes(message) } else { Vec::new() },
+                sequence: if caller { message.cseq().map_or(0, |(number, _)| number) } else { 0 },
                 label: String::new(),
             }
         };
@@ -262,6 +263,8 @@ impl Sip {
             call_id: Bytes::copy_from_slice(message.call_id()),
             softswitch: up.softswitch,
             legs: [leg(up.access, Side::Access), leg(up.core, Side::Core)],
+            caller: side,
+            refresh_by: None,
             names: [forms(&hop.from), forms(&hop.to)],
             session,
             offered: [false; 2],
@@ -327,6 +330,7 @@ impl Sip {
 fn explanation(message: &Message<'_>, reply: Reply) -> String {
     match reply {
         Reply::UNAVAILABLE => "Retry-After: 10\r\n".to_owned(),
+        Reply::INTERVAL_TOO_SMALL => format!("Min-SE: {}\r\n", session_timer::MIN_SE),
         Reply::NOT_ACCEPTABLE => "Warning: 302 portolan \"only media over UDP is relayed\"\r\n".to_owned(),
         Reply::UNSUPPORTED_MEDIA => "Accept-Encoding: identity\r\n".to_owned(),
         Reply::BAD_EXTENSION => {
@@ -348,6 +352,7 @@ fn check(message: &Message<'_>) -> Result<(), Reply> {
     if body::is_encoded(message) {
         return Err(Reply::UNSUPPORTED_MEDIA);
     }
+    session_timer::check(message)?;
     let span = message.request_uri().ok_or(Reply::BAD_REQUEST)?;
     let scheme = span.of(message.bytes()).split(|octet| *octet == b':').next().unwrap_or_default();
     let known = [&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known));

@@ -5,7 +5,8 @@ use super::forward::contact_of;
 use super::hop::{self, Ours, Rewrite};
 use super::listed::Listed;
 use super::transaction::{Branch, LINGER, Named, Purpose};
-use super::{Ended, Sip, body, refers};
+use super::within::lifetime;
+use super::{Ended, Sip, body, refers, session_timer};
 use crate::fault::Fault;
 use crate::io::DropReason;
 use crate::signaling::Cx;
@@ -144,6 +145,10 @@ impl Sip {
                 rewrite.contacts(|contact| Some(hop::contact_at(message.bytes(), &contact.uri, ours, label)));
             }
         }
+        let sent = Message::parse(&transaction.sent).ok();
+        if let Some(lines) = sent.and_then(|sent| session_timer::appoint(message, &sent)) {
+            rewrite.on_top(lines);
+        }
         match body {
             Some(body) => rewrite.body(body),
             None => rewrite.framed(transaction.server.transport),
@@ -199,6 +204,9 @@ impl Sip {
         } else if (200..300).contains(&status) && !initial {
             self.confirmed(cx, message, transaction, key, side, server);
         }
+        if (200..300).contains(&status) {
+            self.session_refreshed(cx, message, key);
+        }
     }
 
     /// A response that shapes the dialog: tag, target and route set of the answering side (RFC 3261 section 12.1.2).
@@ -217,7 +225,7 @@ impl Sip {
             return;
         }
         dialog.state = State::Confirmed;
-        let look_again = if dialog.session.is_some() { LINGER } else { super::DIALOG_IDLE };
+        let look_again = if dialog.session.is_some() { LINGER } else { lifetime(message) };
         self.watch(key, cx.now + look_again);
         self.win(cx, key);
     }
@@ -239,6 +247,9 @@ impl Sip {
             Some(Purpose::InDialog { target, .. }) => target.clone(),
             _ => None,
         };
+        if message.method() == b"SUBSCRIBE" {
+            self.stay(cx, key, message);
+        }
         let Some(dialog) = self.dialogs.get_mut(key) else { return };
         if let Some(target) = asked {
             dialog.leg_mut(side.other()).target = Some(target);

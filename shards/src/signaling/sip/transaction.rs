@@ -159,7 +159,7 @@ pub(super) enum Purpose {
 pub(super) enum Own {
     /// Does this server serve?
     Probe(Server),
-    /// A registrar is told that a terminal is gone, and nothing depends on what it says.
+    /// Somebody is told that a call or a registration is over, and nothing depends on what it says.
     Goodbye,
 }
 

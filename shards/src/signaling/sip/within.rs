@@ -6,7 +6,7 @@ use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
 use super::request::media_refusal;
 use super::transaction::{Branch, LINGER, Named, Purpose};
-use super::{DIALOG_IDLE, Sip};
+use super::{DIALOG_IDLE, Sip, number};
 use crate::fault::Fault;
 use crate::io::DropReason;
 use crate::realm::Server;
@@ -14,9 +14,13 @@ use crate::signaling::Cx;
 use crate::table::Key;
 use crate::types::{Flow, Side, Transport};
 use crate::wire::Span;
-use crate::wire::sip::{Message, Name, NameAddr, Uri};
+use crate::wire::sip::{Message, Name, NameAddr, Uri, params};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// No subscription is believed to live longer without a refresh.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 impl Sip {
     /// A request within a dialog.
@@ -33,10 +37,20 @@ impl Sip {
         match message.method() {
             b"BYE" => self.say_goodbye(cx, key),
             b"NOTIFY" if ends_subscription(message) => self.leave(cx, key),
-            _ => self.stay(cx, key),
+            _ => self.stay(cx, key, message),
         }
         let target = contact_of(message);
+        self.count(message, key, side);
         self.send_on(cx, request, &hop, Purpose::InDialog { dialog: key, target }, body)
+    }
+
+    /// Our own requests in the name of this side's peer must have higher numbers than its own (RFC 3261 section 12.2.1.1).
+    fn count(&mut self, message: &Message<'_>, key: Key, side: Side) {
+        let number = message.cseq().map_or(0, |(number, _)| number);
+        if let Some(dialog) = self.dialogs.get_mut(key) {
+            let leg = dialog.leg_mut(side);
+            leg.sequence = leg.sequence.max(number);
+        }
     }
 
     /// A BYE closes the gates at once.
@@ -54,10 +68,11 @@ impl Sip {
         self.watch(key, cx.now + LINGER);
     }
 
-    /// A dialog without media lives as long as it is used.
-    fn stay(&mut self, cx: &Cx<'_>, key: Key) {
-        if let Some(dialog) = self.dialogs.get_mut(key).filter(|dialog| dialog.session.is_none()) {
-            dialog.deadline = cx.now + DIALOG_IDLE;
+    /// A dialog without media lives as long as was granted, or as it is used.
+    pub(super) fn stay(&mut self, cx: &Cx<'_>, key: Key, message: &Message<'_>) {
+        let uses = |dialog: &Dialog| dialog.session.is_none() && dialog.state != State::Ending;
+        if self.dialogs.get(key).is_some_and(uses) {
+            self.watch(key, cx.now + lifetime(message));
         }
     }
 
@@ -95,14 +110,21 @@ impl Sip {
     }
 }
 
+/// Where requests to one side of a dialog go, and the target that they name; `None` while it is not known.
+pub(super) fn path_within(cx: &mut Cx<'_>, dialog: &Dialog, to: Side) -> Option<(Flow, Bytes)> {
+    let leg = dialog.leg(to);
+    let uri = leg.target.clone()?;
+    let flow = match to {
+        Side::Access => leg.flow,
+        Side::Core => core_flow(cx, dialog, &uri).unwrap_or(leg.flow),
+    };
+    Some((flow, uri))
+}
+
 /// The path and looks of a request within a dialog; `None` while its peer is not known.
 fn hop_within(cx: &mut Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -> Option<Hop> {
     let leg = dialog.leg(side.other());
-    let uri = leg.target.clone()?;
-    let mut flow = leg.flow;
-    if side == Side::Access {
-        flow = core_flow(cx, dialog, &uri).unwrap_or(flow);
-    }
+    let (flow, uri) = path_within(cx, dialog, side.other())?;
     let name = |name| {
         let near = hop::name_of(message, name).map(|uri| uri.span.of(message.bytes())).unwrap_or_default();
         let far = dialog.translate(side, near).unwrap_or_else(|| Bytes::copy_from_slice(near));
@@ -160,6 +182,20 @@ fn transport_of(bytes: &[u8], uri: &Uri) -> Transport {
         Some(Transport::Ws | Transport::Wss) | None => Transport::Udp,
         Some(transport) => transport,
     }
+}
+
+/// How long a subscription lives by this message (RFC 6665 sections 4.1.2.1 and 4.1.3), and a little longer.
+pub(super) fn lifetime(message: &Message<'_>) -> Duration {
+    let bytes = message.bytes();
+    let state = message.first(Name::SubscriptionState);
+    let granted = state.and_then(|state| {
+        let start = state.value.of(bytes).iter().position(|octet| *octet == b';')?;
+        let mut params = params(bytes, Span::new(state.value.start + start, state.value.end));
+        let expires = params.find(|param| param.name.of(bytes).eq_ignore_ascii_case(b"expires"))?;
+        std::str::from_utf8(expires.value?.of(bytes)).ok()?.parse().ok()
+    });
+    let granted = granted.or_else(|| number(message, Name::Expires)).filter(|granted| *granted > 0);
+    granted.map_or(DIALOG_IDLE, |granted| Duration::from_secs(granted).min(LONGEST) + LINGER)
 }
 
 fn ends_subscription(message: &Message<'_>) -> bool {

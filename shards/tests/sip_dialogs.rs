@@ -1,0 +1,270 @@
+//! Dialogs over time: session timers (RFC 4028), calls that nobody ends, subscriptions.
+
+mod support;
+
+use portolan_shards::realm::Mapping;
+use std::time::Duration;
+use support::{NAT, Sent, World, addr, mapping};
+
+fn sdp(ip: &str, port: u16) -> String {
+    format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n")
+}
+
+fn with_body(head: &str, body: &str) -> String {
+    format!("{head}Content-Type: application/sdp\nContent-Length: {}\n\n{body}", body.len())
+}
+
+fn invite(more: &str) -> String {
+    let head = format!(
+        "INVITE sip:bob@198.51.100.10 SIP/2.0\nVia: SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bKinv;rport\n\
+         Max-Forwards: 70\nFrom: <sip:alice@198.51.100.10>;tag=a\nTo: <sip:bob@198.51.100.10>\n\
+         Call-ID: call-1\nCSeq: 7 INVITE\nContact: <sip:alice@192.168.1.10:5060>\n{more}"
+    );
+    with_body(&head, &sdp("192.168.1.10", 5004))
+}
+
+fn answer(request: &Sent, status: &str, more: &str) -> String {
+    let to = request.header("To");
+    let to = if to.contains("tag=") { to } else { format!("{to};tag=b") };
+    format!(
+        "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\n{more}",
+        request.header("Via"),
+        request.header("From"),
+        request.header("Call-ID"),
+        request.header("CSeq"),
+    )
+}
+
+fn ok(request: &Sent, more: &str) -> String {
+    let head = format!("Contact: <sip:bob@10.0.0.20:5060>\n{more}");
+    answer(request, "200 OK", &with_body(&head, &sdp("10.0.0.20", 30_000)))
+}
+
+fn in_dialog(method: &str, cseq: u32, contact: &str, more: &str) -> String {
+    let uri = contact.trim_start_matches('<').trim_end_matches('>');
+    format!(
+        "{method} {uri} SIP/2.0\nVia: SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bK{method}{cseq};rport\n\
+         Max-Forwards: 70\nFrom: <sip:alice@198.51.100.10>;tag=a\nTo: <sip:bob@198.51.100.10>;tag=b\n\
+         Call-ID: call-1\nCSeq: {cseq} {method}\n{more}"
+    )
+}
+
+/// The call, answered and acknowledged: the INVITE as it went up, the answer as it came down.
+fn call(world: &mut World, more: &str, answered: &str) -> (Sent, Sent) {
+    let up = world.terminal_sends(NAT, &invite(more)).remove(0);
+    let down = world.core_sends(&up.flow.local.to_string(), &ok(&up, answered)).remove(0);
+    let ack = in_dialog("ACK", 7, &down.header("Contact"), "Content-Length: 0\n\n");
+    world.terminal_sends(NAT, &ack);
+    (up, down)
+}
+
+fn timed(seconds: u64) -> Mapping {
+    let mut mapping = mapping(1);
+    mapping.limits.session_expires = Duration::from_secs(seconds);
+    mapping
+}
+
+fn nothing_left(world: &mut World) {
+    world.pass(Duration::from_secs(400));
+    let stats = world.shards[0].stats();
+    assert_eq!((stats.sessions, stats.ports, stats.transactions, stats.dialogs), (0, 0, 0, 0));
+}
+
+fn byes(sent: &[Sent]) -> [&Sent; 2] {
+    let bye = |at: &str| sent.iter().find(|s| s.flow.remote == addr(at) && s.text().starts_with("BYE "));
+    [bye(NAT).expect("a BYE to the terminal"), bye("10.0.0.20:5060").expect("a BYE to the softswitch")]
+}
+
+#[test]
+fn a_call_without_media_is_ended_by_a_bye_to_both_sides() {
+    let mut world = World::new(mapping(1));
+    let (up, down) = call(&mut world, "", "");
+    let sent = world.pass(Duration::from_secs(301));
+    let [access, core] = byes(&sent);
+    assert!(core.text().starts_with("BYE sip:bob@10.0.0.20:5060 SIP/2.0\r\n"), "{}", core.text());
+    assert_eq!(core.header("From"), up.header("From"));
+    assert_eq!(core.header("To"), format!("{};tag=b", up.header("To")));
+    assert_eq!((core.header("Call-ID"), core.header("CSeq")), ("call-1".to_owned(), "8 BYE".to_owned()));
+    assert!(access.text().starts_with("BYE sip:alice@192.168.1.10:5060 SIP/2.0\r\n"), "{}", access.text());
+    assert_eq!(access.header("From"), down.header("To"));
+    assert_eq!(access.header("To"), down.header("From"));
+    assert!(!access.text().contains("10.0.0."), "{}", access.text());
+    assert!(!core.text().contains("192.168."), "{}", core.text());
+    let (access, core) = (access.clone(), core.clone());
+    world.deliver(0, access.flow, &answer(&access, "200 OK", "Content-Length: 0\n\n"));
+    world.deliver(0, core.flow, &answer(&core, "481 Call Does Not Exist", "Content-Length: 0\n\n"));
+    assert!(world.pass(Duration::from_secs(60)).is_empty(), "both BYEs were answered");
+    assert_eq!(world.shards[0].stats().byes_sent, 2);
+    nothing_left(&mut world);
+}
+
+#[test]
+fn a_session_that_is_not_refreshed_is_over() {
+    let mut world = World::new(mapping(1));
+    call(&mut world, "Supported: timer\nSession-Expires: 120\n", "Session-Expires: 120;refresher=uac\n");
+    assert!(world.pass(Duration::from_secs(150)).is_empty());
+    byes(&world.pass(Duration::from_secs(3)));
+    nothing_left(&mut world);
+}
+
+#[test]
+fn a_refresh_keeps_the_session() {
+    let mut mapping = mapping(1);
+    mapping.limits.media_idle = Duration::from_secs(3000);
+    let mut world = World::new(mapping);
+    let (_, down) =
+        call(&mut world, "Supported: timer\nSession-Expires: 120\n", "Session-Expires: 120;refresher=uac\n");
+    for n in 0..3 {
+        assert!(world.pass(Duration::from_secs(100)).is_empty());
+        let timer = "Supported: timer\nSession-Expires: 120;refresher=uac\nContent-Length: 0\n\n";
+        let update = in_dialog("UPDATE", 8 + n, &down.header("Contact"), timer);
+        let up = world.terminal_sends(NAT, &update).remove(0);
+        assert_eq!(up.header("Session-Expires"), "120;refresher=uac");
+        let fine = answer(&up, "200 OK", "Session-Expires: 120;refresher=uac\nContent-Length: 0\n\n");
+        world.core_sends(&up.flow.local.to_string(), &fine);
+    }
+    byes(&world.pass(Duration::from_secs(200)));
+    nothing_left(&mut world);
+}
+
+#[test]
+fn a_timer_is_asked_for_and_made_shorter_but_never_below_min_se() {
+    for (asked, wanted) in [
+        ("", "600"),
+        ("Supported: timer\nSession-Expires: 1800;refresher=uac\n", "600;refresher=uac"),
+        ("Supported: timer\nx: 300\n", "300"),
+        ("Supported: timer\nMin-SE: 900\nSession-Expires: 1800\n", "900"),
+    ] {
+        let mut world = World::new(timed(600));
+        let up = world.terminal_sends(NAT, &invite(asked)).remove(0);
+        let compact = up.header("x");
+        let value = if compact.is_empty() { up.header("Session-Expires") } else { compact };
+        assert_eq!(value, wanted, "{asked}");
+    }
+}
+
+#[test]
+fn without_a_configured_timer_the_ends_have_it_between_them() {
+    let mut world = World::new(mapping(1));
+    let up = world.terminal_sends(NAT, &invite("Supported: timer\nSession-Expires: 1800\n")).remove(0);
+    assert_eq!(up.header("Session-Expires"), "1800");
+    let (mut world, up) = (World::new(mapping(1)), ());
+    let plain = world.terminal_sends(NAT, &invite("")).remove(0);
+    assert_eq!((plain.header("Session-Expires"), up), (String::new(), ()));
+}
+
+#[test]
+fn a_caller_that_knows_timers_refreshes_where_the_called_one_does_not() {
+    let mut world = World::new(timed(600));
+    let (_, down) = call(&mut world, "Supported: timer, 100rel\n", "");
+    assert_eq!(down.header("Session-Expires"), "600;refresher=uac");
+    assert_eq!(down.header("Require"), "timer");
+    let mut world = World::new(timed(600));
+    let (_, down) = call(&mut world, "", "");
+    assert_eq!(down.header("Session-Expires"), "", "nobody would refresh it");
+}
+
+#[test]
+fn an_interval_below_the_smallest_is_refused_422() {
+    let mut world = World::new(mapping(1));
+    let refused = world.terminal_sends(NAT, &invite("Supported: timer\nSession-Expires: 89\n")).remove(0);
+    assert!(refused.text().starts_with("SIP/2.0 422 Session Interval Too Small\r\n"), "{}", refused.text());
+    assert_eq!(refused.header("Min-SE"), "90");
+    let passes = invite("Session-Expires: 89\n").replace("inv", "next").replace("CSeq: 7", "CSeq: 8");
+    assert!(
+        world.terminal_sends(NAT, &passes)[0].text().starts_with("INVITE "),
+        "it would not understand 422"
+    );
+}
+
+fn subscribe() -> String {
+    "SUBSCRIBE sip:bob@198.51.100.10 SIP/2.0\nVia: SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bKsub;rport\n\
+     Max-Forwards: 70\nFrom: <sip:alice@198.51.100.10>;tag=a\nTo: <sip:bob@198.51.100.10>\nCall-ID: call-1\n\
+     CSeq: 1 SUBSCRIBE\nContact: <sip:alice@192.168.1.10:5060>\nEvent: presence\nExpires: 7200\n\
+     Content-Length: 0\n\n"
+        .to_owned()
+}
+
+fn notify(contact: &str, cseq: u32, state: &str, up: &Sent) -> String {
+    let uri = contact.trim_start_matches('<').split('>').next().unwrap_or_default();
+    format!(
+        "NOTIFY {uri} SIP/2.0\nVia: SIP/2.0/UDP 10.0.0.20;branch=z9hG4bKn{cseq}\nMax-Forwards: 70\n\
+         From: {};tag=b\nTo: {}\nCall-ID: call-1\nCSeq: {cseq} NOTIFY\nContact: <sip:bob@10.0.0.20:5070>\n\
+         Record-Route: <sip:10.0.0.20;lr;n=1>\nEvent: presence\nSubscription-State: {state}\nContent-Length: 0\n\n",
+        up.header("To"),
+        up.header("From"),
+    )
+}
+
+#[test]
+fn a_notify_may_come_before_the_200_and_makes_the_dialog() {
+    let mut world = World::new(mapping(1));
+    let up = world.terminal_sends(NAT, &subscribe()).remove(0);
+    let home = up.flow.local.to_string();
+    let first =
+        world.core_sends(&home, &notify(&up.header("Contact"), 1, "active;expires=7200", &up)).remove(0);
+    assert!(first.text().starts_with("NOTIFY sip:alice@192.168.1.10:5060 SIP/2.0\r\n"), "{}", first.text());
+    assert!(!first.text().contains("10.0.0."), "{}", first.text());
+    let fine = world.terminal_sends(NAT, &answer(&first, "200 OK", "Content-Length: 0\n\n"));
+    assert!(fine[0].text().starts_with("SIP/2.0 200 "));
+    let done = answer(
+        &up,
+        "202 Accepted",
+        "Expires: 7200\nContact: <sip:bob@10.0.0.20:5070>\nContent-Length: 0\n\n",
+    );
+    assert!(world.core_sends(&home, &done)[0].text().starts_with("SIP/2.0 202 "));
+    let refresh = in_dialog(
+        "SUBSCRIBE",
+        2,
+        &first.header("Contact"),
+        "Event: presence\nExpires: 7200\nContent-Length: 0\n\n",
+    );
+    let refresh = world.terminal_sends(NAT, &refresh).remove(0);
+    assert!(refresh.text().starts_with("SUBSCRIBE sip:bob@10.0.0.20:5070 SIP/2.0\r\n"), "{}", refresh.text());
+}
+
+#[test]
+fn a_subscription_lives_as_long_as_it_was_granted() {
+    let mut world = World::new(mapping(1));
+    let up = world.terminal_sends(NAT, &subscribe()).remove(0);
+    let home = up.flow.local.to_string();
+    let granted = "Expires: 7200\nContact: <sip:bob@10.0.0.20:5070>\nContent-Length: 0\n\n";
+    world.core_sends(&home, &answer(&up, "200 OK", granted));
+    world.pass(Duration::from_secs(7000));
+    let late = world.core_sends(&home, &notify(&up.header("Contact"), 1, "active;expires=200", &up));
+    assert!(late[0].text().starts_with("NOTIFY sip:alice@192.168.1.10:5060 "), "{}", late[0].text());
+    world.terminal_sends(NAT, &answer(&late[0], "200 OK", "Content-Length: 0\n\n"));
+    world.pass(Duration::from_secs(400));
+    assert_eq!(world.shards[0].stats().dialogs, 0, "not refreshed");
+}
+
+#[test]
+fn a_terminated_subscription_leaves_nothing() {
+    let mut world = World::new(mapping(1));
+    let up = world.terminal_sends(NAT, &subscribe()).remove(0);
+    let home = up.flow.local.to_string();
+    let granted = "Expires: 7200\nContact: <sip:bob@10.0.0.20:5070>\nContent-Length: 0\n\n";
+    world.core_sends(&home, &answer(&up, "200 OK", granted));
+    let end = world
+        .core_sends(&home, &notify(&up.header("Contact"), 1, "terminated;reason=noresource", &up))
+        .remove(0);
+    world.terminal_sends(NAT, &answer(&end, "200 OK", "Content-Length: 0\n\n"));
+    world.pass(Duration::from_secs(40));
+    assert_eq!(world.shards[0].stats().dialogs, 0);
+}
+
+#[test]
+fn requests_without_a_dialog_pass_and_leave_nothing() {
+    for method in ["MESSAGE", "PUBLISH", "INFO", "OPTIONS"] {
+        let mut world = World::new(mapping(1));
+        let text = subscribe().replace("SUBSCRIBE", method).replace("Event", "SIP-If-Match: xyz\nEvent");
+        let up = world.terminal_sends(NAT, &text).remove(0);
+        assert!(up.text().starts_with(&format!("{method} sip:bob@example.net SIP/2.0\r\n")), "{}", up.text());
+        assert_eq!(up.header("SIP-If-Match"), "xyz");
+        let done = answer(&up, "200 OK", "SIP-ETag: e-1\nContent-Length: 0\n\n");
+        let down = world.core_sends(&up.flow.local.to_string(), &done).remove(0);
+        assert_eq!(down.header("SIP-ETag"), "e-1");
+        assert_eq!(world.shards[0].stats().dialogs, 0, "{method}");
+        nothing_left(&mut world);
+    }
+}
