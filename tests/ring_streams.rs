@@ -89,7 +89,7 @@ fn nothing_is_lost_when_all_buffers_are_taken() {
     let senders: Vec<_> = (0..4)
         .map(|_| {
             std::thread::spawn(move || {
-                TcpStream::connect(address).unwrap().write_all(&[1; 1_000_000]).unwrap()
+                TcpStream::connect(address).unwrap().write_all(&[1; 1_000_000]).unwrap();
             })
         })
         .collect();
