@@ -7,8 +7,8 @@ LABS=(
     "flat without shipped register refresh outgoing incoming bare_from duet neighbours double twins counters"
     "leave hold cancel busy builtin builtin_kamailio builtin_3pcc loss exchanges counters"
     "keepalive forgotten reload counters six"
-    "tcp_terminals tls_terminals tcp_duet tls_duet mixed_duet certificates"
-    "tcp_softswitch tls_softswitch"
+    "tcp_terminals tls_terminals tcp_duet tls_duet mixed_duet certificates loss_tls"
+    "tcp_softswitch tls_softswitch failover"
 )
 
 declare -A ADDRESS=([a1]=192.168.1.10 [a2]=192.168.1.11 [b1]=192.168.1.10 [d1]=192.168.1.10)
