@@ -204,7 +204,13 @@ pub fn differences(before: &Loaded, now: &Loaded) -> Vec<String> {
         lines.push(format!("mappings changed: {} before, {} now", old.routes.len(), new.routes.len()));
     }
     if old.keepalive != new.keepalive {
-        let told = |k: &Keepalive| format!("interval {} s, misses {}", k.interval.as_secs(), k.misses);
+        let told = |k: &Keepalive| {
+            let learn = match k.learn_max.as_secs() {
+                0 => String::new(),
+                seconds => format!(", learned up to {seconds} s"),
+            };
+            format!("interval {} s, misses {}{learn}", k.interval.as_secs(), k.misses)
+        };
         lines.push(format!("keepalive changed: {} -> {}", told(&old.keepalive), told(&new.keepalive)));
     }
     change("limits", &old.limits, &new.limits, &mut lines);
@@ -295,6 +301,7 @@ fn softswitch_changes(old: &Peer<'_>, new: &Peer<'_>) -> Vec<String> {
     change("domain", &old.domain, &new.domain, &mut parts);
     change("probe", &old.probe, &new.probe, &mut parts);
     change("patience", &old.patience, &new.patience, &mut parts);
+    change("overload", &old.overload, &new.overload, &mut parts);
     parts
 }
 

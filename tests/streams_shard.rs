@@ -142,7 +142,7 @@ fn run(net: &str, shards: u16, authority: &Authority, softswitch: Server) -> Run
         realms: vec![Arc::new(access), Arc::new(core)],
         softswitches: vec![Arc::new(Softswitch::new("sx", CORE, vec![softswitch]))],
         routes: vec![Route::all(ACCESS, 0)],
-        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3 },
+        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3, learn_max: Duration::ZERO },
         limits: Limits::default(),
     };
     let tls = [(ACCESS, authority.realm(&["a.example"])), (CORE, authority.realm(&["core.example"]))];

@@ -90,6 +90,13 @@ pub enum Crossing {
         /// One message.
         bytes: Bytes,
     },
+    /// Something came from a terminal that this shard does not know by its flow: it need not be asked whether it lives.
+    Heard {
+        /// Its flow.
+        flow: Flow,
+        /// It was a single CRLF, the answer to a ping.
+        pong: bool,
+    },
     /// A connection has ended.
     FlowLost {
         /// The flow that it was.
@@ -110,6 +117,7 @@ impl Crossing {
         match self {
             Self::Message { .. } => "message",
             Self::Transmit { .. } => "transmit",
+            Self::Heard { .. } => "heard",
             Self::FlowLost { .. } => "flow_lost",
             Self::FlowMoved { .. } => "flow_moved",
         }
@@ -202,6 +210,8 @@ drop_reasons! {
     Quota => "quota",
     /// A refusal of a short request of an unproven source, which would be longer than the request.
     Amplifying => "amplifying",
+    /// A new request to a server that wants fewer of them (RFC 7339).
+    Overload => "overload",
     /// A connection on which a message, a handshake or a dialling took too long.
     Stall => "stall",
     /// A label that does not open: forged, foreign, or sealed under an older key.

@@ -161,6 +161,8 @@ pub struct Softswitch {
     /// A request that got no answer at all for this long goes to the next server, if there is one (at most 64 times T1,
     /// RFC 3261 section 17.1.2.2 timer F).
     pub patience: Duration,
+    /// Ask its servers to say how much they can take, and keep to it (RFC 7339, RFC 7415).
+    pub overload: bool,
 }
 
 impl Softswitch {
@@ -177,6 +179,7 @@ impl Softswitch {
             domain: None,
             probe: None,
             patience: Self::PATIENCE,
+            overload: false,
         }
     }
 
@@ -315,6 +318,8 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Unanswered OPTIONS after which a binding is dropped.
     pub misses: u32,
+    /// The longest interval that may be learned of a NAT; nothing is learned if it is not longer than `interval`.
+    pub learn_max: Duration,
 }
 
 /// What is sent to keep a mapping alive.

@@ -84,6 +84,16 @@ pub struct Stats {
     pub keepalives_sent: u64,
     /// Keepalives that were not answered in time.
     pub keepalives_missed: u64,
+    /// Keepalives that were not needed, because the terminal was heard.
+    pub keepalives_spared: u64,
+    /// NATs behind which terminals are asked less often from then on.
+    pub nats_grown: u64,
+    /// NATs behind which terminals are asked more often, because one did not answer.
+    pub nats_stepped_back: u64,
+    /// Gauge: NATs whose interval is longer than the configured one.
+    pub nats_learned: u64,
+    /// Responses in which a server asked for fewer requests (RFC 7339).
+    pub overload_reports: u64,
     /// Bindings dropped because the terminal is gone.
     pub bindings_lost: u64,
     /// Refreshes answered in the registrar's place.
@@ -130,6 +140,11 @@ impl Default for Stats {
             transactions: 0,
             keepalives_sent: 0,
             keepalives_missed: 0,
+            keepalives_spared: 0,
+            nats_grown: 0,
+            nats_stepped_back: 0,
+            nats_learned: 0,
+            overload_reports: 0,
             bindings_lost: 0,
             registrations_absorbed: 0,
             registrations_survived: 0,

@@ -23,6 +23,7 @@ pub(super) fn json(loaded: &Loaded) -> Value {
         "keepalive": {
             "interval_s": mapping.keepalive.interval.as_secs(),
             "misses": mapping.keepalive.misses,
+            "learn_max_s": mapping.keepalive.learn_max.as_secs(),
         },
         "limits": {
             "sessions": limits.sessions,
@@ -95,6 +96,7 @@ fn softswitch(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target]) ->
         "servers": softswitch.targets.iter().map(|server| format!("{server:?}")).collect::<Vec<_>>(),
         "sources": softswitch.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "domain": softswitch.domain,
+        "overload": softswitch.overload,
         "probe_s": softswitch.probe.map_or(0, |probe| probe.as_secs()),
         "patience_s": softswitch.patience.as_secs(),
     })

@@ -39,6 +39,7 @@ const GAUGES: &[(&str, &str, Read)] = &[
     ("portolan_bindings", "Registered terminals now", |s| s.bindings),
     ("portolan_dialogs", "SIP dialogs known now", |s| s.dialogs),
     ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),
+    ("portolan_nats_learned", "NATs whose keepalive interval has grown", |s| s.nats_learned),
 ];
 
 const COUNTERS: &[(&str, &str, Read)] = &[
@@ -51,6 +52,9 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("portolan_byes_sent", "BYEs to the ends of calls that ended without one", |s| s.byes_sent),
     ("portolan_bindings_lost", "Terminals that stopped to answer keepalives", |s| s.bindings_lost),
+    ("portolan_overload_reports", "Responses in which a server asked for fewer requests", |s| {
+        s.overload_reports
+    }),
     ("portolan_port_failures", "Media ports that could not be bound", |s| s.port_failures),
     ("portolan_bodies_unread", "XML bodies that could not be read and passed as they were", |s| {
         s.bodies_unread
@@ -85,7 +89,10 @@ const FAMILIES: &[(&str, &str, &str, ReadMany)] = &[
         vec![("learned", s.latched), ("rebound", s.rebound), ("contested", s.contested)]
     }),
     ("portolan_keepalives", "Keepalives by what became of them", "kind", |s| {
-        vec![("sent", s.keepalives_sent), ("missed", s.keepalives_missed)]
+        vec![("sent", s.keepalives_sent), ("missed", s.keepalives_missed), ("spared", s.keepalives_spared)]
+    }),
+    ("portolan_nat_intervals", "Changes of the keepalive interval learned of a NAT", "change", |s| {
+        vec![("grown", s.nats_grown), ("stepped_back", s.nats_stepped_back)]
     }),
     ("portolan_registrations", "Registrations that Portolan itself took care of, by how", "kind", |s| {
         let survived = ("survived", s.registrations_survived);

@@ -117,6 +117,8 @@ pub(super) struct RawSoftswitch {
     pub(super) domain: Option<String>,
     pub(super) probe_s: Option<u64>,
     pub(super) patience_s: Option<u64>,
+    #[serde(default)]
+    pub(super) overload: bool,
 }
 
 /// A target as a record; a text is a record that has only `uri`.
@@ -168,11 +170,13 @@ pub(super) enum RawWay {
 pub(super) struct RawKeepalive {
     pub(super) interval_s: u64,
     pub(super) misses: u32,
+    /// 0: nothing is learned.
+    pub(super) learn_max_s: u64,
 }
 
 impl Default for RawKeepalive {
     fn default() -> Self {
-        Self { interval_s: 25, misses: 3 }
+        Self { interval_s: 25, misses: 3, learn_max_s: 0 }
     }
 }
 

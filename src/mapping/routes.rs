@@ -76,8 +76,9 @@ fn softswitch(
     let patience = Duration::from_secs(patience);
     let domain = raw.domain.clone();
     let servers = targets.iter().filter_map(Target::server).collect();
-    let softswitch =
-        Softswitch { sources, domain, probe, patience, ..Softswitch::new(&item.name, realm?.id, servers) };
+    let overload = raw.overload;
+    let bare = Softswitch::new(&item.name, realm?.id, servers);
+    let softswitch = Softswitch { sources, domain, probe, patience, overload, ..bare };
     Some((softswitch, targets))
 }
 

@@ -168,7 +168,18 @@ fn keepalive(check: &mut Check<'_>, at: At<'_>, raw: &RawKeepalive) -> Keepalive
         let hint = "many NATs forget a UDP mapping after 30 seconds; RFC 4787 allows it after 120";
         check.warning(at.field("interval_s"), "keepalives this rare let NAT mappings expire", hint);
     }
-    Keepalive { interval: Duration::from_secs(raw.interval_s), misses: raw.misses }
+    let learn = at.field("learn_max_s");
+    check.within(learn, "a longest interval to learn", raw.learn_max_s, 0..=3600);
+    if (1..=raw.interval_s).contains(&raw.learn_max_s) {
+        let hint =
+            "it is the longest that `interval_s` may grow to behind a NAT that allows it; 0 learns nothing";
+        check.error(learn, "`learn_max_s` is not longer than `interval_s`", hint);
+    }
+    Keepalive {
+        interval: Duration::from_secs(raw.interval_s),
+        misses: raw.misses,
+        learn_max: Duration::from_secs(raw.learn_max_s),
+    }
 }
 
 fn dns(check: &mut Check<'_>, at: At<'_>, raw: &RawDns) -> Vec<SocketAddr> {

@@ -222,7 +222,7 @@ pub fn mapping(ip: &str, shards: u16) -> Mapping {
         realms: vec![Arc::new(realm)],
         softswitches: Vec::new(),
         routes: Vec::new(),
-        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3 },
+        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3, learn_max: Duration::ZERO },
         limits: Limits::default(),
     }
 }

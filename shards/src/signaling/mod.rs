@@ -49,6 +49,9 @@ pub trait Adapter {
     /// A connection has ended, here or on another shard: its flow leads nowhere any more.
     fn handle_lost(&mut self, cx: &mut Cx<'_>, flow: Flow);
 
+    /// A terminal pinged another shard by this flow, or answered a ping there (`pong`).
+    fn handle_heard(&mut self, cx: &mut Cx<'_>, flow: Flow, pong: bool);
+
     /// Do whatever is due.
     fn handle_timeout(&mut self, cx: &mut Cx<'_>);
 
@@ -129,7 +132,9 @@ impl Cx<'_> {
     pub fn cross(&mut self, to: ShardId, crossing: Crossing) {
         match crossing {
             Crossing::Message { .. } | Crossing::Transmit { .. } => self.stats.crossings_signaling += 1,
-            Crossing::FlowMoved { .. } | Crossing::FlowLost { .. } => self.stats.crossings_control += 1,
+            Crossing::FlowMoved { .. } | Crossing::FlowLost { .. } | Crossing::Heard { .. } => {
+                self.stats.crossings_control += 1;
+            }
         }
         self.out.push_back(Output::Cross { to, crossing });
     }

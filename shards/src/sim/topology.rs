@@ -157,7 +157,7 @@ pub fn mapping(plan: &Plan) -> Mapping {
         realms,
         softswitches: vec![Arc::new(softswitch)],
         routes,
-        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3 },
+        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3, learn_max: Duration::ZERO },
         limits: Limits { media_idle: Duration::from_secs(60), ..Limits::default() },
     }
 }
@@ -167,7 +167,8 @@ pub fn changed(before: &Mapping, change: Change) -> Mapping {
     let mut after = Mapping { generation: before.generation + 1, ..before.clone() };
     match change {
         Change::Timers => {
-            after.keepalive = Keepalive { interval: Duration::from_secs(20), misses: 2 };
+            after.keepalive =
+                Keepalive { interval: Duration::from_secs(20), misses: 2, learn_max: Duration::ZERO };
             after.limits.media_idle = Duration::from_secs(90);
         }
         Change::Ports => renumber(&mut after, PortRange { first: 30_000, last: 30_999 }),

@@ -48,7 +48,7 @@ pub(crate) fn mapping(shards: u16) -> Mapping {
             ..Softswitch::new("sx", CORE, vec![Server::udp(addr(SOFTSWITCH))])
         })],
         routes: vec![Route::all(ACCESS, 0)],
-        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3 },
+        keepalive: Keepalive { interval: Duration::from_secs(25), misses: 3, learn_max: Duration::ZERO },
         limits: Limits::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! Bindings: where each registered terminal can be reached, as its NAT shows it now.
 
+use super::keepalive::Alive;
 use super::refresh::Confirmed;
 use crate::random::{Keyed, Rng};
 use crate::realm::{Mapping, Realm, Softswitch};
@@ -36,8 +37,7 @@ pub(super) struct Binding {
     pub(super) confirmed: Option<Arc<Confirmed>>,
     /// Registrations of it that are still unanswered.
     pub(super) pending: u16,
-    /// Keepalives without an answer.
-    pub(super) missed: u16,
+    pub(super) alive: Alive,
     /// Is a keepalive's timer running?
     pub(super) ticking: bool,
     /// The flow leads nowhere any more (RFC 5626 section 5.3.1): the terminal has to come back first.
@@ -52,10 +52,6 @@ pub(super) struct Binding {
     pub(super) answered: bool,
     /// The last REGISTER that went to the registrar was not answered with 2xx.
     pub(super) doubted: bool,
-    /// CSeq of the last keepalive.
-    pub(super) probes: u32,
-    /// Nonce of the keepalive that is out, if any.
-    pub(super) probe: Option<u64>,
 }
 
 impl Binding {

@@ -133,7 +133,7 @@ impl Sip {
         let limits = &cx.mapping.limits;
         let sent = self.compose(message, hop, &branch, Some((&transaction.purpose, limits)), body.clone());
         let Some((realm, flow)) = grown(cx, &sent, &hop.flow) else { return Bytes::from(sent) };
-        let hop = Hop { flow, ours: Ours::of(&realm, &flow), ..hop.clone() };
+        let hop = Hop { flow, ours: Ours { asks: hop.ours.asks, ..Ours::of(&realm, &flow) }, ..hop.clone() };
         let purpose = self.transactions.get(key).map(|t| (&t.purpose, &cx.mapping.limits));
         let sent = self.compose(message, &hop, &branch, purpose, body);
         self.transactions.move_client(key, flow);

@@ -1,7 +1,8 @@
 //! One hop of a message: the Vias, routes, contacts and names that each side owns (RFC 3261 section 16, as an edge).
 
+use super::overload;
 use crate::fault::Fault;
-use crate::realm::Realm;
+use crate::realm::{Realm, Softswitch};
 use crate::types::{Flow, Transport};
 use crate::wire::Span;
 use crate::wire::sip::{Header, Message, Name, NameAddr, Start, Uri, Via, values};
@@ -26,12 +27,20 @@ pub(super) struct Rewrite<'m, 'b> {
 pub(super) struct Ours {
     pub(super) address: SocketAddr,
     pub(super) transport: Transport,
+    /// The peer there is asked how much it can take (RFC 7339).
+    pub(super) asks: bool,
 }
 
 impl Ours {
     /// Our end of a flow of this realm.
     pub(super) fn of(realm: &Realm, flow: &Flow) -> Self {
-        Self { address: SocketAddr::new(realm.advertised, flow.local.port()), transport: flow.transport }
+        let address = SocketAddr::new(realm.advertised, flow.local.port());
+        Self { address, transport: flow.transport, asks: false }
+    }
+
+    /// The same, toward a server of this softswitch.
+    pub(super) fn toward(self, softswitch: &Softswitch) -> Self {
+        Self { asks: softswitch.overload, ..self }
     }
 }
 
@@ -314,7 +323,8 @@ fn received(bytes: &[u8], via: &Via, start: usize, flow: &Flow) -> Vec<u8> {
 
 /// Our own Via line.
 pub(super) fn own_via(ours: Ours, branch: &str) -> String {
-    format!("Via: SIP/2.0/{} {};branch={branch};rport\r\n", ours.transport.token(), ours.address)
+    let offer = if ours.asks { overload::OFFER } else { "" };
+    format!("Via: SIP/2.0/{} {};branch={branch};rport{offer}\r\n", ours.transport.token(), ours.address)
 }
 
 /// Route lines for a route set.

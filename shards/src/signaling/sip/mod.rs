@@ -16,7 +16,9 @@ mod keepalive;
 mod lifetime;
 mod listed;
 mod mask;
+mod nat;
 mod outbound;
+mod overload;
 mod owner;
 mod path;
 mod place;
@@ -48,6 +50,7 @@ use crate::wire::sip::{Message, Name, UNSUPPORTED_VERSION, is_ping, parse_for_re
 use crate::wire::stun;
 use binding::Bindings;
 use dialog::{Dialogs, State};
+use nat::Nats;
 use reply::Reply;
 use servers::Servers;
 use std::net::SocketAddr;
@@ -65,6 +68,9 @@ pub struct Sip {
     dialogs: Dialogs,
     bindings: Bindings,
     servers: Servers,
+    nats: Nats,
+    /// Until when the news of pings that other shards were told use up their allowance.
+    told: Instant,
     timers: Timers<Wake>,
 }
 
@@ -95,6 +101,8 @@ impl Sip {
             dialogs: Dialogs::new(rng),
             bindings: Bindings::new(rng),
             servers: Servers::new(rng),
+            nats: Nats::new(rng),
+            told: Instant::ZERO,
             timers: Timers::default(),
         }
     }
@@ -114,12 +122,13 @@ impl Adapter for Sip {
         target: Option<Target>,
     ) -> Result<(), Fault> {
         if is_ping(input.bytes) {
-            return keepalive::answer_ping(cx, &input);
+            return self.answer_ping(cx, &input);
         }
         if stun::is_stun(input.bytes) {
             return self.answer_stun(cx, &input);
         }
         let message = Message::parse(input.bytes).inspect_err(|fault| self.malformed(cx, &input, *fault))?;
+        self.heard_by(cx, &input.flow, false);
         if target.is_none() && self.pass_on(cx, &message, input.flow) {
             return Ok(());
         }
@@ -152,6 +161,10 @@ impl Adapter for Sip {
         Self::go_out(cx, from);
     }
 
+    fn handle_heard(&mut self, cx: &mut Cx<'_>, flow: Flow, pong: bool) {
+        self.heard_by(cx, &flow, pong);
+    }
+
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         let from = cx.out.len();
         while let Some(wake) = self.timers.pop(cx.now) {
@@ -162,7 +175,7 @@ impl Adapter for Sip {
                 Wake::Patience(key) => self.lose_patience(cx, key),
                 Wake::Dialog(key) => self.check_dialog(cx, key),
                 Wake::Binding(key) => self.check_binding(cx, key),
-                Wake::Keepalive(key) => self.send_keepalive(cx, key),
+                Wake::Keepalive(key) => self.keep_alive(cx, key),
             }
         }
         Self::go_out(cx, from);
@@ -199,6 +212,7 @@ impl Adapter for Sip {
         cx.stats.bindings = self.bindings.living() as u64;
         cx.stats.transactions = self.transactions.len() as u64;
         cx.stats.dialogs = self.dialogs.len() as u64;
+        cx.stats.nats_learned = self.nats.grown(&cx.mapping.keepalive) as u64;
     }
 }
 

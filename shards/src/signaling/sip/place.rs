@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn a_hidden_place_is_restored_to_the_octet() {
         let sealer = Sealer::new(&[7; 32]);
-        let ours = Ours { address: "198.51.100.10:5060".parse().unwrap(), transport: Transport::Udp };
+        let ours =
+            Ours { address: "198.51.100.10:5060".parse().unwrap(), transport: Transport::Udp, asks: false };
         let key = Key { slot: 7, generation: 9 };
         let label = Label { kind: Kind::CoreDialog, shard: ShardId(3), key };
         for text in [

@@ -38,7 +38,7 @@ impl Sip {
         let (flow, _) = upstream.flow_to(cx, &server);
         let (tag, host) = (cx.rng.u64(), upstream.softswitch.host());
         let write = |ours: Ours, branch: &str| {
-            let via = own_via(ours, branch);
+            let via = own_via(ours.toward(&upstream.softswitch), branch);
             format!(
                 "OPTIONS sip:{host} SIP/2.0\r\n{via}Max-Forwards: 70\r\nFrom: <sip:{}>;tag={tag:016x}\r\n\
                  To: <sip:{host}>\r\nCall-ID: {tag:016x}{at:04x}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",

@@ -158,7 +158,7 @@ impl Sip {
     fn renew(&mut self, cx: &Cx<'_>, keys: &[Key], cseq: u32, seconds: u64) {
         for key in keys {
             let Some(binding) = self.bindings.get_mut(*key) else { continue };
-            (binding.cseq, binding.answered, binding.missed) = (cseq, true, 0);
+            (binding.cseq, binding.answered) = (cseq, true);
             self.live_until(*key, cx.now + Duration::from_secs(seconds) + GRACE);
         }
     }

@@ -4,6 +4,7 @@
 use super::binding::{Aor, Binding, Wanted};
 use super::forward::{Hop, Request};
 use super::hop::{self, Ours, Rewrite};
+use super::keepalive::Alive;
 use super::listed::{Entry, Listed};
 use super::outbound::{self, device};
 use super::refresh::{Lineage, Survival};
@@ -188,7 +189,7 @@ impl Sip {
             wake: None,
             confirmed: None,
             pending: 0,
-            missed: 0,
+            alive: Alive::new(cx.now),
             ticking: false,
             lost: false,
             farewell: false,
@@ -196,8 +197,6 @@ impl Sip {
             by_path: false,
             answered: false,
             doubted: false,
-            probes: 0,
-            probe: None,
         }))
     }
 
@@ -334,8 +333,8 @@ impl Sip {
         binding.farewell = registration.policy.deregister;
         binding.by_path = registration.policy.way == Way::Path;
         binding.core = cx.now + Duration::from_secs(entry.granted);
-        binding.missed = 0;
         let ticking = std::mem::replace(&mut binding.ticking, true);
+        self.heard(cx, key);
         self.live_until(key, cx.now + Duration::from_secs(entry.given) + GRACE);
         if !ticking {
             self.start_keepalive(cx, key);

@@ -33,7 +33,7 @@ impl Upstream {
         let home = self.core.home(cx.shard, server.transport);
         let local = home.unwrap_or_else(|| SocketAddr::new(self.core.address, 0));
         let flow = cx.toward(&self.core, local, server);
-        (flow, Ours::of(&self.core, &flow))
+        (flow, Ours::of(&self.core, &flow).toward(&self.softswitch))
     }
 }
 
@@ -130,6 +130,7 @@ impl Sip {
             Some(server) => Ok(server),
             None => self.servers.pick(cx, &up.softswitch, &[], secure),
         };
+        let server = server.and_then(|server| self.servers.admit(cx, &server, message).map(|()| server));
         let server = match server {
             Err(_) if message.method() == b"REGISTER" && self.survive_unasked(cx, message, flow, &up) => {
                 return Ok(());

@@ -33,6 +33,11 @@ impl Sip {
         }
         let side = cx.realm(&flow).map_or(Side::Access, |realm| realm.side);
         let fits = |t: &&super::transaction::Transaction| t.nonce == branch.nonce && t.side == side.other();
+        if let Some(asked) = self.transactions.get(branch.key).filter(fits).filter(|_| side == Side::Core) {
+            let asks = cx.softswitch_at(&flow).is_some_and(|softswitch| softswitch.overload);
+            let less = asks && self.servers.heed(cx.now, &asked.client, message);
+            cx.stats.overload_reports += u64::from(less);
+        }
         match self.transactions.get(branch.key).filter(fits) {
             Some(_) if message.method() == b"CANCEL" => self.cancel_answered(branch.key),
             Some(transaction) if transaction.method != message.method() => {
@@ -301,7 +306,7 @@ impl Sip {
 fn ours(cx: &Cx<'_>, flow: &Flow) -> Ours {
     match cx.realm(flow) {
         Some(realm) => Ours::of(&realm, flow),
-        None => Ours { address: flow.local, transport: flow.transport },
+        None => Ours { address: flow.local, transport: flow.transport, asks: false },
     }
 }
 

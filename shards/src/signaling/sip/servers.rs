@@ -1,11 +1,14 @@
 //! Which server of a softswitch gets a request (RFC 3263 section 4.3, RFC 2782), and which of them serve now.
 
+use super::overload::{Overload, is_urgent};
 use super::probe::Probed;
 use super::reply::Reply;
+use crate::io::DropReason;
 use crate::random::{Keyed, Rng};
 use crate::realm::{Server, Softswitch};
 use crate::signaling::Cx;
-use crate::types::Instant;
+use crate::types::{Flow, Instant};
+use crate::wire::sip::Message;
 use hashbrown::HashMap;
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ pub(super) struct Servers {
     /// Who is asked whether it serves, and how many times that was decided anew.
     planned: Vec<Probed>,
     plan: u32,
+    overload: Overload,
 }
 
 /// Why a server is not asked now.
@@ -34,7 +38,35 @@ struct Health {
 impl Servers {
     /// Nothing is known: all serve.
     pub(super) fn new(rng: &mut Rng) -> Self {
-        Self { health: HashMap::with_hasher(Keyed::new(rng)), planned: Vec::new(), plan: 0 }
+        Self {
+            health: HashMap::with_hasher(Keyed::new(rng)),
+            planned: Vec::new(),
+            plan: 0,
+            overload: Overload::new(rng),
+        }
+    }
+
+    /// A server has answered a request that went by `flow`, and may have said how much it can take. True: it wants
+    /// less than it gets.
+    pub(super) fn heed(&mut self, now: Instant, flow: &Flow, response: &Message<'_>) -> bool {
+        self.overload.heed(now, flow, response)
+    }
+
+    /// Does this server take one more new request? Requests within dialogs, and urgent ones, are not asked.
+    ///
+    /// # Errors
+    /// The 503 that refuses it; it was counted.
+    pub(super) fn admit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        server: &Server,
+        message: &Message<'_>,
+    ) -> Result<(), Reply> {
+        if is_urgent(message) || self.overload.admits(cx.now, cx.rng, server) {
+            return Ok(());
+        }
+        cx.dropped(DropReason::Overload);
+        Err(Reply::UNAVAILABLE)
     }
 
     /// Ask these from now on. Gives the number of the plan.
@@ -73,7 +105,7 @@ impl Servers {
         let rest = || softswitch.targets.iter().filter(fits).filter(|server| !tried.contains(server));
         let serving = rest().filter(|server| self.serves(cx.now, server)).collect::<Vec<_>>();
         if !serving.is_empty() || !tried.is_empty() {
-            return choose(cx.rng, &serving).cloned().ok_or(Reply::UNAVAILABLE);
+            return choose(cx.rng, &self.calmer(cx.now, &serving)).cloned().ok_or(Reply::UNAVAILABLE);
         }
         let down = rest().filter(|server| !self.is_paused(cx.now, server)).collect::<Vec<_>>();
         choose(cx.rng, &down).cloned().ok_or(Reply::UNAVAILABLE)
@@ -118,6 +150,14 @@ impl Servers {
             Some(503) | None => self.failed(now, server),
             Some(_) => drop(self.health.remove(server)),
         }
+    }
+
+    /// Of the servers of the first priority those that take what they get; all, if there is none.
+    fn calmer<'s>(&self, now: Instant, serving: &[&'s Server]) -> Vec<&'s Server> {
+        let first = serving.iter().map(|server| server.priority).min();
+        let equals = serving.iter().copied().filter(|server| Some(server.priority) == first);
+        let calm = equals.filter(|server| !self.overload.limits(now, server)).collect::<Vec<_>>();
+        if calm.is_empty() { serving.to_vec() } else { calm }
     }
 
     fn serves(&self, now: Instant, server: &Server) -> bool {

@@ -130,9 +130,11 @@ fn hop_within(cx: &mut Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Sid
         let far = dialog.translate(side, near).unwrap_or_else(|| Bytes::copy_from_slice(near));
         Pair { near: Bytes::copy_from_slice(near), far }
     };
+    let ours = Ours::of(&leg.realm, &flow);
+    let ours = if side == Side::Access { ours.toward(&dialog.softswitch) } else { ours };
     Some(Hop {
         flow,
-        ours: Ours::of(&leg.realm, &flow),
+        ours,
         uri: Some(uri),
         routes: leg.routes.clone(),
         label: Some(leg.label.clone()),
