@@ -268,3 +268,92 @@ fn requests_without_a_dialog_pass_and_leave_nothing() {
         nothing_left(&mut world);
     }
 }
+
+/// RFC 3261 section 12.2.1.1: a first route without `lr` is found in the Request-URI.
+#[test]
+fn a_strict_router_gets_its_own_address_as_the_request_uri() {
+    let mut world = World::new(mapping(1));
+    let routes = "Record-Route: <sip:10.0.0.20;lr;n=2>, <sip:10.0.0.20:5070;n=1>\n";
+    let (_, down) = call(&mut world, "", routes);
+    let bye = in_dialog("BYE", 8, &down.header("Contact"), "Content-Length: 0\n\n");
+    let bye = world.terminal_sends(NAT, &bye).remove(0);
+    assert!(bye.text().starts_with("BYE sip:10.0.0.20:5070;n=1 SIP/2.0\r\n"), "{}", bye.text());
+    let lines =
+        bye.text().lines().filter(|l| l.starts_with("Route: ")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines, ["Route: <sip:10.0.0.20;lr;n=2>", "Route: <sip:bob@10.0.0.20:5060>"]);
+    assert_eq!(bye.flow.remote, addr("10.0.0.20:5070"));
+}
+
+/// A changed body would fail its signature, an unchanged one would carry the terminal's private address.
+#[test]
+fn a_sealed_description_is_refused_and_other_sealed_bodies_pass() {
+    let mut world = World::new(mapping(1));
+    let signed = |method: &str, kind: &str| {
+        let text = invite("").replace("application/sdp", kind).replace("INVITE", method);
+        text.replace("z9hG4bKinv", &format!("z9hG4bK{method}"))
+    };
+    for kind in ["multipart/signed;boundary=x", "application/pkcs7-mime; smime-type=enveloped-data"] {
+        let refused = world.terminal_sends(NAT, &signed("INVITE", kind)).remove(0);
+        assert!(refused.text().starts_with("SIP/2.0 415 Unsupported Media Type\r\n"), "{}", refused.text());
+        assert_eq!(refused.header("Accept"), "application/sdp, multipart/mixed");
+    }
+    let text = signed("MESSAGE", "application/pkcs7-mime");
+    let passed = world.terminal_sends(NAT, &text).remove(0);
+    assert!(passed.text().ends_with(&sdp("192.168.1.10", 5004)), "{}", passed.text());
+    nothing_left(&mut world);
+}
+
+#[test]
+fn a_failed_target_refresh_changes_no_target() {
+    let mut world = World::new(mapping(1));
+    let (up, down) = call(&mut world, "", "");
+    let moved = in_dialog(
+        "UPDATE",
+        8,
+        &down.header("Contact"),
+        "Contact: <sip:alice@192.168.1.77:5066>\nContent-Length: 0\n\n",
+    );
+    let update = world.terminal_sends(NAT, &moved).remove(0);
+    let home = up.flow.local.to_string();
+    world.core_sends(&home, &answer(&update, "491 Request Pending", "Content-Length: 0\n\n"));
+    let uri = up.header("Contact").trim_start_matches('<').trim_end_matches('>').to_owned();
+    let info = |n: u32| {
+        format!(
+            "INFO {uri} SIP/2.0\nVia: SIP/2.0/UDP 10.0.0.20;branch=z9hG4bKi{n}\nMax-Forwards: 70\nFrom: {};tag=b\n\
+             To: {}\nCall-ID: call-1\nCSeq: {n} INFO\nContent-Length: 0\n\n",
+            up.header("To"),
+            up.header("From")
+        )
+    };
+    let seen = world.core_sends(&home, &info(1)).remove(0);
+    assert!(seen.text().starts_with("INFO sip:alice@192.168.1.10:5060 SIP/2.0\r\n"), "{}", seen.text());
+    let moved = moved.replace("CSeq: 8", "CSeq: 9").replace("UPDATE8", "UPDATE9");
+    let update = world.terminal_sends(NAT, &moved).remove(0);
+    world.core_sends(
+        &home,
+        &answer(&update, "200 OK", "Contact: <sip:bob@10.0.0.20:5060>\nContent-Length: 0\n\n"),
+    );
+    let seen = world.core_sends(&home, &info(2)).remove(0);
+    assert!(seen.text().starts_with("INFO sip:alice@192.168.1.77:5066 SIP/2.0\r\n"), "{}", seen.text());
+}
+
+/// RFC 3960: what the called side plays before the answer is heard once it has been described, and not before.
+#[test]
+fn the_gate_opens_with_the_description_in_a_provisional_answer() {
+    use portolan_shards::io::{DropReason, Verdict};
+    let mut world = World::new(mapping(1));
+    let up = world.terminal_sends(NAT, &invite("P-Early-Media: supported\n")).remove(0);
+    assert_eq!(up.header("P-Early-Media"), "supported", "RFC 5009 is between the ends");
+    let port = up
+        .text()
+        .lines()
+        .find_map(|l| l.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok())
+        .expect("a port");
+    let early = world.media(support::CORE, port, "10.0.0.20:30000", &support::rtp(1, 1));
+    assert!(matches!(early, Verdict::Drop(DropReason::GateClosed | DropReason::NotArmed)), "{early:?}");
+    let head = "Contact: <sip:bob@10.0.0.20:5060>\n";
+    let ringing = answer(&up, "183 Session Progress", &with_body(head, &sdp("10.0.0.20", 30_000)));
+    world.core_sends(&up.flow.local.to_string(), &ringing);
+    let early = world.media(support::CORE, port, "10.0.0.20:30000", &support::rtp(2, 1));
+    assert!(!matches!(early, Verdict::Drop(DropReason::GateClosed | DropReason::NotArmed)), "{early:?}");
+}

@@ -26,6 +26,15 @@ pub(super) fn is_encoded(message: &Message<'_>) -> bool {
     !message.body().is_empty() && encoding.is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"))
 }
 
+/// A signed or enciphered body may hold a description that we must change and may not (RFC 3261 section 23, RFC 8551).
+pub(super) fn is_sealed(message: &Message<'_>) -> bool {
+    let kind = message.value(Name::ContentType).unwrap_or_default();
+    let kind = kind.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii();
+    let describes = matches!(message.method(), b"INVITE" | b"UPDATE" | b"PRACK" | b"ACK");
+    let sealed: [&[u8]; 3] = [b"multipart/signed", b"application/pkcs7-mime", b"application/x-pkcs7-mime"];
+    describes && !message.body().is_empty() && sealed.iter().any(|name| kind.eq_ignore_ascii_case(name))
+}
+
 /// The body with each of its descriptions rewritten; boundaries and other parts stay.
 fn rewritten(
     message: &Message<'_>,

@@ -5,7 +5,7 @@ use super::Sip;
 use super::dialog::{Dialog, at};
 use super::hop::{self, Ours, own_via};
 use super::transaction::{LINGER, Own};
-use super::within::path_within;
+use super::within::{path_within, routed};
 use crate::signaling::Cx;
 use crate::table::Key;
 use crate::types::{Flow, Side};
@@ -36,7 +36,7 @@ impl Sip {
 }
 
 fn goodbye(cx: &mut Cx<'_>, dialog: &Dialog, to: Side) -> Option<Goodbye> {
-    let (flow, uri) = path_within(cx, dialog, to)?;
+    let (flow, target) = path_within(cx, dialog, to)?;
     let caller = dialog.caller == to;
     let [ours, theirs] = if caller { [1, 0] } else { [0, 1] };
     let name = |which: usize, tag: Option<&Bytes>| {
@@ -44,10 +44,11 @@ fn goodbye(cx: &mut Cx<'_>, dialog: &Dialog, to: Side) -> Option<Goodbye> {
             .concat()
     };
     let (near, far) = (dialog.leg(to), dialog.leg(to.other()));
+    let (uri, routes) = routed(target, &near.routes);
     Some(Goodbye {
         flow,
         uri,
-        routes: hop::route_lines(&near.routes),
+        routes: hop::route_lines(&routes),
         from: name(ours, far.tag.as_ref()),
         to: name(theirs, near.tag.as_ref()),
         call_id: dialog.call_id.clone(),

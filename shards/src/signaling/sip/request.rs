@@ -333,6 +333,9 @@ fn explanation(message: &Message<'_>, reply: Reply) -> String {
         Reply::UNAVAILABLE => "Retry-After: 10\r\n".to_owned(),
         Reply::INTERVAL_TOO_SMALL => format!("Min-SE: {}\r\n", session_timer::MIN_SE),
         Reply::NOT_ACCEPTABLE => "Warning: 302 portolan \"only media over UDP is relayed\"\r\n".to_owned(),
+        Reply::UNSUPPORTED_MEDIA if body::is_sealed(message) => {
+            "Accept: application/sdp, multipart/mixed\r\n".to_owned()
+        }
         Reply::UNSUPPORTED_MEDIA => "Accept-Encoding: identity\r\n".to_owned(),
         Reply::BAD_EXTENSION => {
             let asked = message.value(Name::ProxyRequire).unwrap_or_default();
@@ -350,7 +353,7 @@ fn check(message: &Message<'_>) -> Result<(), Reply> {
     if message.first(Name::ProxyRequire).is_some() {
         return Err(Reply::BAD_EXTENSION);
     }
-    if body::is_encoded(message) {
+    if body::is_encoded(message) || body::is_sealed(message) {
         return Err(Reply::UNSUPPORTED_MEDIA);
     }
     session_timer::check(message)?;

@@ -106,7 +106,9 @@ impl Sip {
         }
         let listed = self.learn_registration(cx, message, key, status);
         let body = match dialog {
-            _ if body::is_encoded(message) => Err(Fault::PeerMisbehaved("encoded body")),
+            _ if body::is_encoded(message) || body::is_sealed(message) => {
+                Err(Fault::PeerMisbehaved("encoded body"))
+            }
             Some(dialog) if status < 300 => self.response_body(cx, message, dialog, side, offered),
             _ => body::outside_dialog(message, ours(cx, &server).address.ip()),
         };

@@ -121,6 +121,19 @@ pub(super) fn path_within(cx: &mut Cx<'_>, dialog: &Dialog, to: Side) -> Option<
     Some((flow, uri))
 }
 
+/// Request-URI and Route lines for a target and a route set. A first route without `lr` is a strict router's: it finds
+/// itself in the Request-URI, and the target at the end of the routes (RFC 3261 section 12.2.1.1).
+pub(super) fn routed(target: Bytes, routes: &[Bytes]) -> (Bytes, Vec<Bytes>) {
+    let strict = routes.first().and_then(|route| {
+        let uri = NameAddr::parse(route, Span::new(0, route.len())).ok()?.uri;
+        let loose = uri.param(route, b"lr").is_some();
+        (!loose).then(|| Bytes::copy_from_slice(uri.span.of(route)))
+    });
+    let Some(strict) = strict else { return (target, routes.to_vec()) };
+    let last = Bytes::from([b"<", &target[..], b">"].concat());
+    (strict, routes[1..].iter().cloned().chain([last]).collect())
+}
+
 /// The path and looks of a request within a dialog; `None` while its peer is not known.
 fn hop_within(cx: &mut Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Side) -> Option<Hop> {
     let leg = dialog.leg(side.other());
@@ -130,13 +143,14 @@ fn hop_within(cx: &mut Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Sid
         let far = dialog.translate(side, near).unwrap_or_else(|| Bytes::copy_from_slice(near));
         Pair { near: Bytes::copy_from_slice(near), far }
     };
+    let (uri, routes) = routed(uri, &leg.routes);
     let ours = Ours::of(&leg.realm, &flow);
     let ours = if side == Side::Access { ours.toward(&dialog.softswitch) } else { ours };
     Some(Hop {
         flow,
         ours,
         uri: Some(uri),
-        routes: leg.routes.clone(),
+        routes,
         label: Some(leg.label.clone()),
         from: name(Name::From),
         to: name(Name::To),
