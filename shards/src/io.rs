@@ -41,6 +41,13 @@ pub enum Output {
     Disconnect(Flow),
     /// Bind this media port on its realm's address, then call `Shard::port_opened`.
     OpenPort(MediaPort),
+    /// Send an empty datagram from this media port: a NAT's mapping is kept (RFC 6263 section 4.1).
+    KeepOpen {
+        /// Our port.
+        port: MediaPort,
+        /// The terminal's media address, as its NAT shows it.
+        to: SocketAddr,
+    },
     /// Stop receiving on this media port and release it.
     ClosePort(MediaPort),
     /// Start to listen for signaling.

@@ -43,6 +43,8 @@ pub struct Limits {
     /// Transactions open at once for requests outside dialogs from one address (IPv6: one /64) on flows without a
     /// registration.
     pub transactions_per_source: usize,
+    /// Media that may be granted to running sessions together, in kbit/s each way; 0: no limit.
+    pub media_kbit: u64,
     /// Connections of stream transports.
     pub streams: usize,
     /// Connections from one address.
@@ -67,6 +69,7 @@ impl Default for Limits {
             contacts_per_aor: 16,
             transactions: 200_000,
             transactions_per_source: 20_000,
+            media_kbit: 0,
             streams: 50_000,
             streams_per_source: 2_000,
             stream_idle: Duration::from_secs(900),

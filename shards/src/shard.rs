@@ -184,6 +184,7 @@ impl Shard {
     pub fn stats(&mut self) -> Stats {
         self.with(Instant::ZERO, |sip, cx| sip.gauges(cx));
         self.stats.sessions = self.sessions.len() as u64;
+        self.stats.media_granted = self.sessions.granted();
         self.stats.ports = self.sessions.ports_held() as u64;
         self.stats.port_failures = self.sessions.port_failures();
         self.stats

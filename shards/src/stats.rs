@@ -74,6 +74,8 @@ pub struct Stats {
     pub sessions: u64,
     /// Gauge: media ports held by sessions now.
     pub ports: u64,
+    /// Gauge: media granted to running sessions, in octets of UDP payload per second each way.
+    pub media_granted: u64,
     /// Gauge: registered bindings now.
     pub bindings: u64,
     /// Gauge: dialogs now.
@@ -135,6 +137,7 @@ impl Default for Stats {
             sessions_one_way: 0,
             sessions: 0,
             ports: 0,
+            media_granted: 0,
             bindings: 0,
             dialogs: 0,
             transactions: 0,

@@ -357,3 +357,64 @@ fn the_gate_opens_with_the_description_in_a_provisional_answer() {
     let early = world.media(support::CORE, port, "10.0.0.20:30000", &support::rtp(2, 1));
     assert!(!matches!(early, Verdict::Drop(DropReason::GateClosed | DropReason::NotArmed)), "{early:?}");
 }
+
+/// RFC 6263: a terminal on hold may send nothing for longer than its NAT remembers.
+#[test]
+fn the_nats_way_for_media_is_kept_while_a_call_is_on_hold() {
+    let mut world = World::new(mapping(1));
+    let (up, down) = call(&mut world, "", "");
+    let port = down.text().lines().find_map(|l| l.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok());
+    let port = port.expect("a port");
+    for n in 1..20 {
+        world.media(support::ACCESS, port, "203.0.113.7:51000", &support::rtp(n, 7));
+        world.pass(Duration::from_millis(20));
+    }
+    world.pass(Duration::from_secs(40));
+    assert!(world.kept_open.is_empty(), "its own media keeps it");
+    let hold = with_body(
+        "Contact: <sip:alice@192.168.1.10:5060>\n",
+        &format!("{}a=sendonly\r\n", sdp("192.168.1.10", 5004)),
+    );
+    let hold = world.terminal_sends(NAT, &in_dialog("INVITE", 8, &down.header("Contact"), &hold)).remove(0);
+    let body = format!("{}a=recvonly\r\n", sdp("10.0.0.20", 30_000));
+    let held = answer(&hold, "200 OK", &with_body("Contact: <sip:bob@10.0.0.20:5060>\n", &body));
+    world.core_sends(&up.flow.local.to_string(), &held);
+    world.pass(Duration::from_secs(80));
+    let kept = &world.kept_open;
+    assert_eq!(kept.len(), 3, "one each interval: {kept:?}");
+    assert!(kept.iter().all(|(from, to)| from.port == port && *to == addr("203.0.113.7:51000")), "{kept:?}");
+    let resume = with_body("Contact: <sip:alice@192.168.1.10:5060>\n", &sdp("192.168.1.10", 5004));
+    let resume = world.terminal_sends(NAT, &in_dialog("INVITE", 9, &down.header("Contact"), &resume));
+    let resume = resume.iter().find(|s| s.text().starts_with("INVITE ")).expect("a re-INVITE");
+    world.core_sends(&up.flow.local.to_string(), &ok(resume, ""));
+    world.kept_open.clear();
+    world.pass(Duration::from_secs(80));
+    assert!(world.kept_open.is_empty(), "not after it");
+}
+
+/// RFC 4566 section 5.8: what the descriptions ask is granted or refused, and free again when the call is over.
+#[test]
+fn calls_are_admitted_as_long_as_there_is_bandwidth_for_what_they_ask() {
+    let mut limited = mapping(1);
+    limited.limits.media_kbit = 200;
+    let mut world = World::new(limited);
+    let asks = |n: u32, kbit: u32| {
+        let body = sdp("192.168.1.10", 5004).replace("t=0 0", &format!("b=AS:{kbit}\r\nt=0 0"));
+        let text = invite("").split("Content-Type").next().unwrap_or_default().to_owned();
+        with_body(&text, &body)
+            .replace("z9hG4bKinv", &format!("z9hG4bK{n}"))
+            .replace("call-1", &format!("call-{n}"))
+    };
+    let first = world.terminal_sends(NAT, &asks(1, 90)).remove(0);
+    assert!(first.text().starts_with("INVITE "), "{}", first.text());
+    let refused = world.terminal_sends(NAT, &asks(2, 128)).remove(0);
+    assert!(refused.text().starts_with("SIP/2.0 503 "), "{}", refused.text());
+    assert!(world.shards[0].stats().media_granted > 0);
+    world
+        .core_sends(&first.flow.local.to_string(), &answer(&first, "486 Busy Here", "Content-Length: 0\n\n"));
+    let ack = in_dialog("ACK", 7, "<sip:bob@198.51.100.10>", "Content-Length: 0\n\n").replace("ACK7", "1");
+    world.terminal_sends(NAT, &ack);
+    assert_eq!(world.shards[0].stats().media_granted, 0);
+    let next = world.terminal_sends(NAT, &asks(3, 128)).remove(0);
+    assert!(next.text().starts_with("INVITE "), "{}", next.text());
+}

@@ -36,6 +36,7 @@ pub(super) fn json(loaded: &Loaded) -> Value {
             "stream_idle_s": limits.stream_idle.as_secs(),
             "media_idle_s": limits.media_idle.as_secs(),
             "setup_s": limits.setup.as_secs(),
+            "media_kbit": limits.media_kbit,
             "session_expires_s": limits.session_expires.as_secs(),
             "port_rest_s": limits.port_rest.as_secs(),
         },

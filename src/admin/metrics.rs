@@ -36,6 +36,9 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 const GAUGES: &[(&str, &str, Read)] = &[
     ("portolan_sessions", "Sessions open now", |s| s.sessions),
     ("portolan_ports_used", "Media ports held by sessions now", |s| s.ports),
+    ("portolan_media_granted_octets", "Media granted to running sessions, octets/s each way", |s| {
+        s.media_granted
+    }),
     ("portolan_bindings", "Registered terminals now", |s| s.bindings),
     ("portolan_dialogs", "SIP dialogs known now", |s| s.dialogs),
     ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),

@@ -191,6 +191,7 @@ pub(super) struct RawLimits {
     pub(super) streams: Option<usize>,
     pub(super) streams_per_source: Option<usize>,
     pub(super) stream_idle_s: Option<u64>,
+    pub(super) media_kbit: Option<u64>,
     pub(super) session_expires_s: Option<u64>,
     pub(super) media_idle_s: Option<u64>,
     pub(super) setup_s: Option<u64>,

@@ -130,6 +130,7 @@ impl<B: Brain> Station<B> {
             Output::Transmit { flow, bytes } => self.transmit(ring, flow, bytes),
             Output::Connect { flow, name } => self.dial(ring, flow, name.as_deref()),
             Output::Disconnect(flow) => self.disconnect(ring, &flow),
+            Output::KeepOpen { port, to } => self.keep_open(ring, port, to),
             Output::OpenPort(port) => self.open_port(ring, port),
             Output::ClosePort(port) => self.sockets.close_media(ring, port),
             Output::Listen(listener) => self.listen(ring, listener),
@@ -140,6 +141,13 @@ impl<B: Brain> Station<B> {
 
     fn transmit(&mut self, ring: &mut impl Network, flow: Flow, bytes: Bytes) {
         let sent = self.sockets.signaling(flow.local).map(|slot| ring.send(slot, flow.remote, bytes));
+        if !matches!(sent, Some(Ok(()))) {
+            self.brain.dropped(DropReason::SendFailed);
+        }
+    }
+
+    fn keep_open(&mut self, ring: &mut impl Network, port: MediaPort, to: SocketAddr) {
+        let sent = self.sockets.media(port).map(|slot| ring.send(slot, to, Bytes::new()));
         if !matches!(sent, Some(Ok(()))) {
             self.brain.dropped(DropReason::SendFailed);
         }

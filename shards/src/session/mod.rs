@@ -4,11 +4,13 @@
 //! its media with the one verb [`Sessions::anchor`]: "the peer on this side announced these addresses for stream n;
 //! which of our addresses do I announce on the other side?"
 
+mod admission;
 mod fork;
 mod offer;
 mod pool;
 mod stream;
 
+use admission::Admission;
 pub use offer::{Role, Told, View};
 
 use crate::io::{Output, Verdict};
@@ -35,6 +37,7 @@ pub struct Sessions {
     table: Table<Session>,
     relay: Relay,
     pools: Pools,
+    admission: Admission,
     most: usize,
 }
 
@@ -78,6 +81,8 @@ pub struct Anchored {
 /// Why a stream could not be anchored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The descriptions ask for more media than may be granted.
+    NoBandwidth,
     /// More streams than [`MAX_STREAMS`].
     TooManyStreams,
     /// No bound media port is free.
@@ -120,6 +125,7 @@ impl Sessions {
         out: &mut VecDeque<Output>,
     ) {
         self.most = mapping.limits.sessions;
+        self.admission.most = mapping.limits.media_kbit * 125;
         self.pools.configure(mapping, shard, &mut self.relay);
         self.pools.refill(now, rng, out);
     }
@@ -173,6 +179,7 @@ impl Sessions {
     ) -> Result<Anchored, Refusal> {
         let session = self.table.get(key).ok_or(Refusal::Gone)?;
         let view = session.legs[index(side)].plausible(side, view);
+        self.admission.check(session.streams.get(at).and_then(Option::as_ref), &view)?;
         if session.streams.get(at).is_none_or(Option::is_none) {
             self.add(cx, key, side, at)?;
         }
@@ -180,6 +187,7 @@ impl Sessions {
         let advertised = session.legs[index(side.other())].advertised;
         let fresh = session.announced.get(at).is_none_or(Option::is_none) && session.is_fresh();
         let stream = session.streams[at].as_mut().ok_or(Refusal::Gone)?;
+        self.admission.grant(stream, &view);
         let latched = self.relay.latched(stream.id, End::A).is_some();
         let told = stream.told(side, cx.role, &view, latched);
         let ports = stream.ports[index(side.other())];
@@ -337,6 +345,29 @@ impl Sessions {
         self.pools.held()
     }
 
+    /// Media that running sessions may carry, as their descriptions ask, in octets of UDP payload per second and
+    /// direction.
+    pub const fn granted(&self) -> u64 {
+        self.admission.granted()
+    }
+
+    /// Is media of this session stopped one way or both, so that the terminal may be silent?
+    pub fn is_held(&self, key: SessionKey) -> bool {
+        let Some(session) = self.table.get(key) else { return false };
+        session.streams.iter().flatten().any(|stream| stream.gate(session.open) != Gate::OPEN)
+    }
+
+    /// Send an empty datagram to where the terminal's media comes from, so that its NAT does not forget the way while
+    /// the call is on hold (RFC 6263 section 4.1).
+    pub fn keep_open(&self, key: SessionKey, out: &mut VecDeque<Output>) {
+        let Some(session) = self.table.get(key) else { return };
+        for stream in session.streams.iter().flatten() {
+            if let Some(to) = self.relay.latched(stream.id, End::A) {
+                out.push_back(Output::KeepOpen { port: stream.ports[index(Side::Access)].rtp, to });
+            }
+        }
+    }
+
     /// Ports that could not be bound so far.
     pub fn port_failures(&self) -> u64 {
         self.pools.failures()
@@ -344,6 +375,7 @@ impl Sessions {
 
     fn release(&mut self, now: Instant, stream: &Stream, out: &mut VecDeque<Output>) -> [Counters; 2] {
         let counters = self.relay.close(stream.id);
+        self.admission.release(stream);
         self.pools.release(now, stream.ports, out);
         counters
     }

@@ -8,6 +8,8 @@ use crate::types::Side;
 pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) ports: [EndPorts; 2],
+    /// Octets per second that it may carry each way.
+    pub(super) granted: u64,
     /// What is agreed, of each side.
     pub(super) views: [Option<View>; 2],
     /// What a side has offered and the other has not answered. Both may at once (glare).
@@ -27,6 +29,7 @@ impl Stream {
         Self {
             id,
             ports,
+            granted: 0,
             views: [None, None],
             pending,
             before: None,

@@ -129,6 +129,7 @@ fn refuse(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: usize, media: &Media) {
 
 const fn refused(refusal: Refusal) -> Fault {
     Fault::Refused(match refusal {
+        Refusal::NoBandwidth => "no bandwidth is left",
         Refusal::TooManyStreams => "too many media streams",
         Refusal::NoPorts => "no media port is free",
         Refusal::NotOffered => "a media stream that was not offered",

@@ -206,6 +206,7 @@ impl Machine {
         while let Some(output) = self.shards[usize::from(shard.0)].poll_output() {
             match output {
                 Output::Transmit { flow, bytes } => effects.extend(self.transmit(shard, flow, &bytes)),
+                Output::KeepOpen { port, to } => effects.extend(self.keep_open(port, to)),
                 Output::OpenPort(port) => self.open(shard, port),
                 Output::ClosePort(port) => self.close(shard, port),
                 Output::Listen(listener) => self.listen(shard, listener),
@@ -230,6 +231,14 @@ impl Machine {
         });
         let datagram = Datagram { from: flow.local, to: flow.remote, bytes: bytes.to_vec() };
         Some(Effect::Send { side, media: false, datagram })
+    }
+
+    fn keep_open(&mut self, port: MediaPort, to: SocketAddr) -> Option<Effect> {
+        let realm = self.realm(port.realm)?;
+        let (side, from) = (realm.side, SocketAddr::new(realm.address, port.port));
+        let bound = self.ports.contains_key(&from);
+        self.claim(bound, || format!("an empty datagram from {from}, which is not bound"));
+        Some(Effect::Send { side, media: true, datagram: Datagram { from, to, bytes: Vec::new() } })
     }
 
     /// Every port that a description of ours announces is bound, and by the shard that announces it. What was said

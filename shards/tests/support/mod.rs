@@ -83,6 +83,8 @@ pub(crate) struct World {
     pub(crate) open: HashSet<(u16, MediaPort)>,
     pub(crate) listeners: Vec<(ShardId, Listener)>,
     pub(crate) crossings: usize,
+    /// Empty datagrams to terminals on hold.
+    pub(crate) kept_open: Vec<(MediaPort, SocketAddr)>,
     /// Connections that shards dialled, and those that they closed.
     pub(crate) dialled: Vec<Flow>,
     pub(crate) hung_up: Vec<Flow>,
@@ -107,6 +109,7 @@ impl World {
             open: HashSet::new(),
             listeners: Vec::new(),
             crossings: 0,
+            kept_open: Vec::new(),
             dialled: Vec::new(),
             hung_up: Vec::new(),
             trying: Vec::new(),
@@ -209,6 +212,10 @@ impl World {
                     let trying = bytes.starts_with(b"SIP/2.0 100 ");
                     let list = if trying { &mut self.trying } else { &mut self.sent };
                     list.push(Sent { flow, bytes });
+                }
+                Output::KeepOpen { port, to } => {
+                    assert!(self.open.contains(&(n as u16, port)), "{port:?} is not open");
+                    self.kept_open.push((port, to));
                 }
                 Output::Connect { flow, .. } => self.dialled.push(flow),
                 Output::Disconnect(flow) => self.hung_up.push(flow),

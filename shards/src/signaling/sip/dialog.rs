@@ -32,6 +32,8 @@ pub(super) struct Dialog {
     pub(super) state: State,
     /// The last INVITE and its number in CSeq.
     pub(super) invite: Option<(Key, u32)>,
+    /// Is its media looked after because it is on hold?
+    pub(super) held: bool,
     /// When its session is over unless its ends refresh it (RFC 4028).
     pub(super) refresh_by: Option<Instant>,
     /// When to look whether it is still alive.

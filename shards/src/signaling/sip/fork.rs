@@ -61,6 +61,7 @@ impl Sip {
             softswitch: first.softswitch.clone(),
             legs,
             caller: first.caller,
+            held: false,
             refresh_by: None,
             names: first.names.clone(),
             session: Some(session),

@@ -85,6 +85,8 @@ enum Wake {
     Patience(Key),
     /// Ask a server whether it serves.
     Probe { plan: u32, at: u32 },
+    /// Keep the NAT's mapping for the media of a call on hold.
+    Held(Key),
     /// Look whether the dialog is still alive.
     Dialog(Key),
     /// Look whether the registration has run out.
@@ -173,6 +175,7 @@ impl Adapter for Sip {
                 Wake::Resend(key, half) => self.resend(cx, key, half),
                 Wake::Probe { plan, at } => self.probe(cx, plan, at),
                 Wake::Patience(key) => self.lose_patience(cx, key),
+                Wake::Held(key) => self.keep_held(cx, key),
                 Wake::Dialog(key) => self.check_dialog(cx, key),
                 Wake::Binding(key) => self.check_binding(cx, key),
                 Wake::Keepalive(key) => self.keep_alive(cx, key),
@@ -315,6 +318,28 @@ impl Sip {
         }
         let told = matches!(state, State::Ending | State::Losing);
         self.end_dialog(cx, key, if told { Ended::BySignaling } else { Ended::Reaped });
+    }
+
+    /// A call on hold may be silent for longer than its NAT remembers.
+    fn keep_held(&mut self, cx: &mut Cx<'_>, key: Key) {
+        let session = self.dialogs.get(key).and_then(|dialog| dialog.session);
+        let Some(session) = session.filter(|session| cx.sessions.is_held(*session)) else {
+            if let Some(dialog) = self.dialogs.get_mut(key) {
+                dialog.held = false;
+            }
+            return;
+        };
+        cx.sessions.keep_open(session, cx.out);
+        self.timers.schedule(cx.now + cx.mapping.keepalive.interval, Wake::Held(key));
+    }
+
+    /// The session may have been put on hold: look after it, once.
+    fn watch_hold(&mut self, cx: &Cx<'_>, key: Key) {
+        let Some(dialog) = self.dialogs.get_mut(key) else { return };
+        let held = dialog.session.is_some_and(|session| cx.sessions.is_held(session));
+        if held && !std::mem::replace(&mut dialog.held, true) {
+            self.timers.schedule(cx.now + cx.mapping.keepalive.interval, Wake::Held(key));
+        }
     }
 
     /// Set when to look at a dialog again; sooner deadlines than the running timer's need a timer of their own.

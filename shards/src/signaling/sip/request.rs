@@ -265,6 +265,7 @@ impl Sip {
             softswitch: up.softswitch,
             legs: [leg(up.access, Side::Access), leg(up.core, Side::Core)],
             caller: side,
+            held: false,
             refresh_by: None,
             names: [forms(&hop.from), forms(&hop.to)],
             session,

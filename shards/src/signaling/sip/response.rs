@@ -213,6 +213,7 @@ impl Sip {
         }
         if (200..300).contains(&status) {
             self.session_refreshed(cx, message, key);
+            self.watch_hold(cx, key);
         }
     }
 
