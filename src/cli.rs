@@ -1,8 +1,10 @@
 //! The command line: verbs, their options, their exit codes.
 
 use crate::mapping::{self, Problem};
-use crate::{demo, process, reload, summary};
+use crate::{bench, demo, process, reload, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portolan_loadgen::Scenario;
+use portolan_loadgen::cli::TransportOption;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,6 +50,50 @@ enum Verb {
     Init,
     /// Show it all on loopback in ten seconds: proxy, NATed terminals and softswitch in one process, no root needed
     Demo(DemoOptions),
+    /// Measure the proxy on loopback
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Memory of registered terminals and of their connections, and the spread of keepalives
+    Registrations(RegistrationsOptions),
+}
+
+/// How `bench registrations` runs.
+#[derive(Clone, Debug, Args)]
+pub struct RegistrationsOptions {
+    /// Registered terminals
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub terminals: u32,
+    /// As many of them over a TCP connection each, the others over UDP
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    pub connections: u32,
+    /// Registrations a second
+    #[arg(long, value_name = "R", default_value_t = 1_000.0)]
+    pub rate: f64,
+    /// Seconds of keepalives alone, after the terminals over UDP and after those over TCP; transactions live 32 seconds
+    #[arg(long, value_name = "S", default_value_t = 35, value_parser = clap::value_parser!(u32).range(2..=3600))]
+    pub rest: u32,
+    /// Seconds between two keepalives to a terminal
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub interval: u32,
+    /// Calls to terminals at the end
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub calls: u32,
+    /// Shards of the proxy
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub shards: u16,
+    /// First two octets of all addresses
+    #[arg(long, value_name = "A.B", default_value = "127.0")]
+    pub network: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Be the terminals
+    #[arg(long, hide = true)]
+    pub generator: bool,
 }
 
 /// How `demo` runs.
@@ -68,6 +114,15 @@ pub struct DemoOptions {
     /// Length of the demonstration
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(5..=3600))]
     pub seconds: u32,
+    /// What carries the terminals' signaling
+    #[arg(long, value_enum, default_value_t = TransportOption::Udp)]
+    pub transport: TransportOption,
+    /// What carries the softswitch's signaling
+    #[arg(long, value_enum, default_value_t = TransportOption::Udp)]
+    pub core_transport: TransportOption,
+    /// What happens in calls, and how terminals register (RON, as in scenarios/); default: plain calls
+    #[arg(long, value_name = "FILE", value_parser = |file: &str| Scenario::load(file.as_ref()))]
+    pub scenario: Option<Scenario>,
     /// Registered terminals, four behind each NAT
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(8..=40_000))]
     pub registrations: u32,
@@ -112,6 +167,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         (Some(Verb::Demo(options)), _) => demo::run(&options),
+        (Some(Verb::Bench(Bench::Registrations(options))), _) => bench::registrations(&options),
         (None, None) => ExitCode::from(2),
     }
 }

@@ -5,8 +5,9 @@
 
 use crate::cli::{DemoNat, DemoOptions, DemoProto};
 use crate::io::limits::raise_open_files;
-use crate::mapping::{Loaded, Loader, Machine};
-use crate::process::{LOOPBACK, OPEN_FILES};
+use crate::loopback::{Wanted, access_port, loopback};
+use crate::process::OPEN_FILES;
+use crate::reload::contexts;
 use crate::runtime::{Options, Runtime, ShardSnapshot};
 use anyhow::{Context, anyhow, bail};
 use portolan_loadgen::report::{Crossings, Relay};
@@ -28,6 +29,9 @@ const LINGER: Duration = Duration::from_millis(500);
 const REGISTERING: Duration = Duration::from_secs(1);
 /// How long sessions may take to end after the last BYE.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same where calls fork or are abandoned: another branch may still answer for 64 T1 (RFC 3261 section 13.2.2.4), and
+/// so long does a BYE wait for its answer.
+const LINGERING: Duration = Duration::from_secs(75);
 /// Between two rows of the table when no terminal shows it.
 const ROW: Duration = Duration::from_secs(1);
 
@@ -47,22 +51,31 @@ pub fn run(options: &DemoOptions) -> ExitCode {
 
 fn demonstrate(options: &DemoOptions) -> anyhow::Result<Report> {
     let plan = plan(options)?;
-    let loaded = loaded(options)?;
+    let wanted = Wanted {
+        network: &options.network,
+        shards: options.shards,
+        access: options.transport.into(),
+        core: options.core_transport.into(),
+        keepalive: None,
+    };
+    let loopback = loopback(wanted)?;
+    let plan = Plan { tls: loopback.tls.clone(), ..plan };
+    let loaded = &loopback.loaded;
     // SO_REUSEPORT would let two demonstrations share the proxy's addresses; nobody shares the softswitch's.
     drop(UdpSocket::bind(plan.softswitch).with_context(|| format!("cannot listen on {}", plan.softswitch))?);
     raise_open_files(OPEN_FILES).context("cannot raise the limit of open files")?;
     let started = Options {
         mapping: Arc::clone(&loaded.mapping),
-        cores: loaded.cores,
+        cores: loaded.cores.clone(),
         seed: None,
-        tls: Arc::default(),
+        tls: Arc::new(contexts(loaded).map_err(|errors| anyhow!("bad certificates\n{errors}"))?),
     };
     let runtime = Runtime::start::<Shard>(&started)?;
     introduce(options, &plan);
     let before = Work::of(&runtime.fresh_stats());
     let mut table = Table::new();
     let mut report = portolan_loadgen::run(&plan, |progress| table.row(progress, &runtime.stats()))?;
-    let rest = settle(&runtime);
+    let rest = settle(&runtime, if plan.scenario.lingers() { LINGERING } else { PATIENCE });
     report.relay = relay(options.shards, before, &rest);
     if let Some(shard) = runtime.failed() {
         bail!("shard {} has failed", shard.0);
@@ -78,8 +91,13 @@ fn plan(options: &DemoOptions) -> anyhow::Result<Plan> {
     let length = Duration::from_secs(options.seconds.into());
     let calling = length.saturating_sub(REGISTERING + TALK + LINGER + REGISTERING).max(REGISTERING);
     let DemoProto::Sip = options.proto;
+    let transport = options.transport.into();
+    let scenario = options.scenario.clone().unwrap_or_default();
     Ok(Plan {
-        access: at("1.1:5060").with_context(bad)?,
+        access: at(&format!("1.1:{}", access_port(transport))).with_context(bad)?,
+        transport,
+        core_transport: options.core_transport.into(),
+        scenario,
         core: Some(at("2.1:5060").with_context(bad)?),
         softswitch: at("3.1:5060").with_context(bad)?,
         nat_base: format!("{}.4.1", options.network).parse().with_context(bad)?,
@@ -101,15 +119,6 @@ const fn kind(nat: DemoNat) -> NatKind {
         DemoNat::Port => NatKind::PortRestricted,
         DemoNat::Symmetric => NatKind::Symmetric,
     }
-}
-
-/// The embedded loopback configuration, for as many shards as asked for; more than there are cores share them.
-fn loaded(options: &DemoOptions) -> anyhow::Result<Loaded> {
-    let machine = Machine::probe();
-    let cores = machine.cores.iter().copied().cycle().take(options.shards.into()).collect();
-    let text = LOOPBACK.replace("\"127.0.", &format!("\"{}.", options.network));
-    let loaded = Loader::new(Machine { cores, ..machine }).parse(&text, "loopback.ron (embedded)");
-    loaded.map_err(|errors| anyhow!("bad configuration\n{errors}"))
 }
 
 fn introduce(options: &DemoOptions, plan: &Plan) {
@@ -158,6 +167,7 @@ impl Table {
 fn row(progress: &Progress, shards: &[Arc<ShardSnapshot>]) -> String {
     let phase = match progress.phase {
         Phase::Registering => "registering",
+        Phase::Resting => "resting",
         Phase::Calling => "calling",
         Phase::Ending => "ending",
         Phase::Over => "over",
@@ -177,9 +187,9 @@ fn row(progress: &Progress, shards: &[Arc<ShardSnapshot>]) -> String {
     )
 }
 
-/// Wait until nothing is left of the calls; what is left after [`PATIENCE`] shows in the report.
-fn settle(runtime: &Runtime) -> Vec<Arc<ShardSnapshot>> {
-    let end = Instant::now() + PATIENCE;
+/// Wait until nothing is left of the calls; what is left after `patience` shows in the report.
+fn settle(runtime: &Runtime, patience: Duration) -> Vec<Arc<ShardSnapshot>> {
+    let end = Instant::now() + patience;
     loop {
         let shards = runtime.fresh_stats();
         let empty = shards.iter().all(|shard| shard.stats.sessions == 0 && shard.stats.ports == 0);

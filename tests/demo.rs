@@ -41,3 +41,39 @@ fn a_bad_network_is_an_error() {
     let (good, text) = demo(&["--network", "nowhere"]);
     assert!(!good && text.contains("nowhere"), "{text}");
 }
+
+fn last_json(text: &str) -> Value {
+    serde_json::from_str(text.trim_end().lines().last().expect("a line")).expect("JSON")
+}
+
+#[test]
+fn the_demonstration_is_good_over_tls_with_every_prompt_kind_of_call() {
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/prompt.ron");
+    let network = ["--network", "127.111", "--shards", "2", "--seconds", "6", "--json"];
+    let play = ["--calls", "92", "--registrations", "40", "--scenario", scenario];
+    let transports = ["--transport", "tls"];
+    let (good, text) = demo(&[&network[..], &play, &transports].concat());
+    assert!(good, "{text}");
+    let json = last_json(&text);
+    assert_eq!(json["calls"]["kinds"]["forks"]["passed"], 5, "{text}");
+    assert_eq!(json["calls"]["as_planned"], 12, "{text}");
+    assert!(json["generator"]["connections"].as_u64() >= Some(40), "{text}");
+}
+
+#[test]
+fn the_benchmark_of_registrations_misses_no_binding() {
+    let options =
+        "--terminals 40 --connections 20 --rate 100 --rest 4 --interval 1 --calls 4 --network 127.112";
+    let output = Command::new(env!("CARGO_BIN_EXE_portolan"))
+        .args(["bench", "registrations", "--json"])
+        .args(options.split(' '))
+        .output()
+        .expect("bench");
+    // Of forty terminals each has its share of what is there once: the goal of memory is for thousands.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let json = last_json(&text);
+    let counts = ["registered", "calls_answered", "missed_bindings", "bindings_lost", "connections_lost"];
+    assert_eq!(counts.map(|name| json[name].as_u64()), [40, 4, 0, 0, 0].map(Some), "{text}");
+    assert_eq!((&json["stages"][1]["bindings"], &json["stages"][2]["connections"]), (&20.into(), &20.into()));
+    assert!(json["keepalives_per_slot"].as_f64() > Some(0.0), "{text}");
+}

@@ -3,6 +3,7 @@
 use crate::engine::{Phase, Progress, run};
 use crate::plan::{Direction, Mix, NatChoice, Plan};
 use crate::report::Report;
+use crate::scenario::Scenario;
 use crate::search::{Slo, highest};
 use crate::tls::Tls;
 use clap::{Args, Parser, ValueEnum};
@@ -88,6 +89,9 @@ pub struct Cli {
     /// Shares of terminal to trunk, trunk to terminal, same NAT, other NAT
     #[arg(long, value_delimiter = ',', num_args = 1, default_values_t = [1, 1, 1, 1])]
     mix: Vec<u32>,
+    /// What happens in calls, and how terminals register (RON); default: plain calls
+    #[arg(long, value_name = "FILE", value_parser = |file: &str| Scenario::load(file.as_ref()))]
+    scenario: Option<Scenario>,
     /// Whom the softswitch asks for a password
     #[arg(long, value_enum, default_value_t = ChallengeOption::Nobody)]
     challenge: ChallengeOption,
@@ -286,6 +290,7 @@ impl Cli {
             per_nat: self.per_nat,
             nat_base: self.nat_base,
             mix: self.weights(),
+            scenario: self.scenario.clone().unwrap_or_default(),
             trunk_number: self.service.clone(),
             challenge: self.challenge.choice(),
             ladder: self.ladder.unwrap_or(1),
@@ -362,6 +367,7 @@ impl Progress {
     pub fn line(&self) -> String {
         let phase = match self.phase {
             Phase::Registering => "registering",
+            Phase::Resting => "resting",
             Phase::Calling => "calling",
             Phase::Ending => "ending",
             Phase::Over => "over",

@@ -3,6 +3,7 @@
 use crate::pace::Pace;
 use crate::plan::{Direction, Plan};
 use crate::report::{Generator, Report};
+use crate::scenario::Kind as Script;
 use crate::sockets::{DATAGRAM, Owner, Sockets};
 use crate::streams::{Heard, Streams, What};
 use crate::tally::Tally;
@@ -23,6 +24,9 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(250);
 /// A registration that has not come about after this long has failed.
 const REGISTERING: Duration = Duration::from_secs(35);
+/// An abandoned call may take its other end this long: an ACK that never comes, then a BYE that is never answered, 32
+/// seconds each (RFC 3261 sections 13.3.1.4 and 17.1.2).
+const ABANDONED: Duration = Duration::from_secs(75);
 /// Where terminals listen for signaling, inside their NATs.
 const SIP: u16 = 5060;
 /// The softswitch among the endpoints; terminal n is n + 1.
@@ -33,6 +37,8 @@ const SOFTSWITCH: usize = 0;
 pub enum Phase {
     /// Terminals register.
     Registering,
+    /// Terminals are registered, and kept reachable.
+    Resting,
     /// Calls are made.
     Calling,
     /// The last calls end.
@@ -110,7 +116,7 @@ impl<'a> Engine<'a> {
             timers: Timers::new(terminals.all.len() + 1, lateness),
             terminals,
             softswitch: softswitch(plan),
-            tally: Tally::new()?,
+            tally: Tally::new(plan)?,
             ladder: Ladder::new(plan.ladder),
             phase: Phase::Registering,
             next_look: Instant::ZERO,
@@ -134,19 +140,44 @@ impl<'a> Engine<'a> {
     }
 
     fn register(&mut self, progress: &mut dyn FnMut(&Progress)) -> anyhow::Result<()> {
+        let (first, all) = (self.plan.datagrams.min(self.plan.registrations), self.plan.registrations);
+        if first > 0 {
+            self.register_some(0, first, progress)?;
+            self.rest(progress)?;
+        }
+        self.register_some(first, all - first, progress)?;
+        self.tally.keepalives.begin(self.now());
+        self.rest(progress)?;
+        self.tally.keepalives.end(self.now());
+        Ok(())
+    }
+
+    fn rest(&mut self, progress: &mut dyn FnMut(&Progress)) -> anyhow::Result<()> {
+        self.phase = Phase::Resting;
+        let end = self.now() + self.plan.rest;
+        while self.now() < end {
+            self.turn(Some(end), progress)?;
+        }
+        Ok(())
+    }
+
+    fn register_some(
+        &mut self,
+        first: u32,
+        count: u32,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> anyhow::Result<()> {
+        self.phase = Phase::Registering;
         let start = self.now();
-        let mut pace = Pace::new(start, self.plan.register_rate, self.plan.registrations);
-        let end = start
-            + REGISTERING
-            + Duration::from_secs_f64(f64::from(self.plan.registrations) / self.plan.register_rate);
-        while self.tally.registered() + self.tally.register_failures < self.plan.registrations
-            && self.now() < end
-        {
+        let mut pace = Pace::new(start, self.plan.register_rate, count);
+        let end = start + REGISTERING + Duration::from_secs_f64(f64::from(count) / self.plan.register_rate);
+        while self.tally.registered() + self.tally.register_failures < first + count && self.now() < end {
             let now = self.now();
             while let Some(index) = pace.due(now) {
                 self.tally.registering();
-                self.terminals.all[index as usize].register(now);
-                self.drain(index as usize + 1, now);
+                let terminal = (first + index) as usize;
+                self.terminals.all[terminal].register(now);
+                self.drain(terminal + 1, now);
             }
             self.turn(pace.next(), progress)?;
         }
@@ -173,7 +204,9 @@ impl<'a> Engine<'a> {
     fn end(&mut self, progress: &mut dyn FnMut(&Progress)) -> anyhow::Result<()> {
         self.phase = Phase::Ending;
         let plan = self.plan;
-        let end = self.now() + plan.answer_after + plan.talk + plan.linger + plan.patience;
+        let talk = plan.talk.max(plan.scenario.longest_talk()) * 2;
+        let patience = if plan.scenario.abandons() { ABANDONED } else { plan.patience };
+        let end = self.now() + plan.answer_after + talk + plan.linger + patience;
         while self.tally.open() > 0 && self.now() < end {
             self.turn(None, progress)?;
         }
@@ -201,17 +234,20 @@ impl<'a> Engine<'a> {
 
     fn start_call(&mut self, now: Instant, index: u32) {
         let number = index + 1;
-        let direction = self.plan.mix.direction(index);
-        self.tally.calling(number, direction);
+        let entry = self.plan.scenario.entry(index);
+        let direction = entry.direction(self.plan.mix.direction(index));
+        self.tally.calling(number, direction, entry.kind);
         let round = index / self.plan.mix.weights.iter().sum::<u32>().max(1);
         let (caller, callee) = self.pair(direction, round);
         let to = if direction == Direction::ToTrunk { self.plan.trunk_number.clone() } else { user(callee) };
-        let hangup = if number % 2 == 1 { Role::Caller } else { Role::Callee };
         let spec = CallSpec {
             linger: self.plan.linger,
-            hangup,
+            hangup: hangup(number, entry.kind),
             rtp: self.plan.rtp,
-            ..CallSpec::new(number, to, self.plan.talk)
+            answer_after: entry.ring(),
+            script: entry.kind.script(),
+            refer_to: self.third(direction, callee),
+            ..CallSpec::new(number, to, entry.talk().unwrap_or(self.plan.talk))
         };
         let endpoint = if direction == Direction::FromTrunk { SOFTSWITCH } else { caller as usize + 1 };
         match endpoint {
@@ -219,6 +255,14 @@ impl<'a> Engine<'a> {
             terminal => self.terminals.all[terminal - 1].call(now, spec),
         }
         self.drain(endpoint, now);
+    }
+
+    /// Whom a callee may be referred to: a terminal calls the trunk, the trunk a terminal.
+    fn third(&self, direction: Direction, callee: u32) -> String {
+        match direction {
+            Direction::ToTrunk => user((callee + 1) % self.plan.registrations.max(1)),
+            _ => self.plan.trunk_number.clone(),
+        }
     }
 
     /// Caller and callee among the terminals, taken in turn.
@@ -289,7 +333,10 @@ impl<'a> Engine<'a> {
         for Heard { endpoint, peer, what } in heard.drain(..) {
             match what {
                 What::Message(bytes) => self.told(endpoint, peer, &bytes),
-                What::Ping => self.tally.note(endpoint.checked_sub(1), Event::Probed),
+                What::Ping => {
+                    let now = self.now();
+                    self.tally.note(now, endpoint.checked_sub(1), Event::Probed);
+                }
                 What::Closed => self.tally.closed += 1,
             }
         }
@@ -312,7 +359,7 @@ impl<'a> Engine<'a> {
         while let Some(out) = self.endpoint(endpoint).poll_output() {
             match out {
                 Out::Send { local, to, bytes, kind } => self.send(endpoint, now, (local, to), &bytes, kind),
-                Out::Event(event) => self.tally.note(endpoint.checked_sub(1), event),
+                Out::Event(event) => self.tally.note(now, endpoint.checked_sub(1), event),
                 Out::Open(address) => self.open(endpoint, address),
                 Out::Close(address) => self.sockets.close(address),
             }
@@ -398,6 +445,16 @@ impl<'a> Engine<'a> {
 
     fn now(&self) -> Instant {
         Instant::from_nanos(self.epoch.elapsed().as_nanos() as u64)
+    }
+}
+
+/// Both ends hang up in turn; a caller that loses power does not, and one that refers waits for the outcome.
+const fn hangup(number: u32, kind: Script) -> Role {
+    match kind {
+        Script::Abandon(_) => Role::Callee,
+        _ if number % 2 == 1 => Role::Caller,
+        Script::Refer => Role::Caller,
+        _ => Role::Callee,
     }
 }
 

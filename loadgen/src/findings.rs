@@ -1,5 +1,6 @@
 //! What should never happen, with the first examples of each.
 
+use crate::scenario::Kind;
 use portolan_shards::sim::Event;
 
 const EXAMPLES: usize = 10;
@@ -39,6 +40,11 @@ impl Findings {
             }
             _ => {}
         }
+    }
+
+    /// A call was not what its kind must be.
+    pub(crate) fn story(&mut self, call: u32, kind: Kind, what: &str) {
+        self.example(format!("call {call} ({}): {what}", kind.label()));
     }
 
     fn example(&mut self, text: String) {

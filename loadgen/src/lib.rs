@@ -8,9 +8,11 @@
 pub mod cli;
 mod engine;
 mod findings;
+pub mod keepalives;
 mod pace;
 pub mod plan;
 pub mod report;
+pub mod scenario;
 pub mod search;
 mod sockets;
 mod streams;
@@ -22,3 +24,4 @@ pub mod tls;
 pub use engine::{Phase, Progress, run};
 pub use plan::{Direction, Mix, NatChoice, Plan};
 pub use report::Report;
+pub use scenario::Scenario;

@@ -1,5 +1,6 @@
 //! What a run is to do.
 
+use crate::scenario::Scenario;
 use crate::tls::Tls;
 use ipnet::IpNet;
 use portolan_shards::sim::{Challenge, NatKind};
@@ -83,8 +84,8 @@ pub struct Plan {
     pub softswitch: SocketAddr,
     /// What carries the terminals' signaling.
     pub transport: Transport,
-    /// Only the first so many terminals speak it; the others speak UDP.
-    pub connected: u32,
+    /// The first so many terminals speak UDP all the same.
+    pub datagrams: u32,
     /// What carries the softswitch's signaling.
     pub core_transport: Transport,
     /// Certificates, where a transport is TLS.
@@ -97,6 +98,11 @@ pub struct Plan {
     pub registrations: u32,
     /// Registrations a second.
     pub register_rate: f64,
+    /// Nothing but keepalives for this long, once the terminals that speak UDP all the same have registered, and again
+    /// once all have.
+    pub rest: Duration,
+    /// How often the proxy is to keep each terminal reachable; judged during the last rest.
+    pub keepalive: Option<Duration>,
     /// Calls to make.
     pub calls: u32,
     /// Calls a second, started whatever became of the ones before.
@@ -121,6 +127,8 @@ pub struct Plan {
     pub nat_base: Ipv4Addr,
     /// Who calls whom.
     pub mix: Mix,
+    /// What happens in the calls, and how terminals register.
+    pub scenario: Scenario,
     /// User part of whom terminals call at the trunk.
     pub trunk_number: String,
     /// Give up this long after the last call should have ended.
@@ -142,13 +150,15 @@ impl Plan {
             core: Some(at([127, 0, 2, 1])),
             softswitch: at([127, 0, 3, 1]),
             transport: Transport::Udp,
-            connected: u32::MAX,
+            datagrams: 0,
             core_transport: Transport::Udp,
             tls: Tls::default(),
             domain: "example.net".into(),
             challenge: Challenge::Nobody,
             registrations: 20,
             register_rate: 200.0,
+            rest: Duration::ZERO,
+            keepalive: None,
             calls: 20,
             rate: 10.0,
             concurrent: None,
@@ -161,6 +171,7 @@ impl Plan {
             nat_expiry: Duration::from_secs(60),
             nat_base: Ipv4Addr::new(127, 0, 4, 1),
             mix: Mix::default(),
+            scenario: Scenario::default(),
             trunk_number: "+4930123".into(),
             patience: Duration::from_secs(10),
             ladder: 1,
@@ -177,7 +188,7 @@ impl Plan {
 
     /// What carries this terminal's signaling.
     pub fn transport_of(&self, terminal: u32) -> Transport {
-        if terminal < self.connected { self.transport } else { Transport::Udp }
+        if terminal < self.datagrams { Transport::Udp } else { self.transport }
     }
 
     /// Public address of a NAT, or of a terminal without one.

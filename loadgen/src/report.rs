@@ -1,5 +1,6 @@
 //! What came of a run. Its JSON form is one object; tools read it, so names stay.
 
+use crate::keepalives::Keepalives;
 use portolan_shards::sim::MediaReport;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ pub struct Report {
     pub rtp: Rtp,
     /// Addresses seen on the wrong side.
     pub leaks: Leaks,
+    /// How the proxy kept terminals reachable; only filled in where the plan says how often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalives: Option<Keepalives>,
     /// The proxy's own figures; only filled in by who runs the proxy too.
     pub relay: Relay,
     /// Messages that an independent parser rejects or that contradict RFC 3261.
@@ -41,6 +45,8 @@ pub struct Registrations {
     pub attempted: u32,
     /// Terminals that the registrar accepted.
     pub ok: u32,
+    /// Registrations renewed before they ended.
+    pub refreshes: u32,
 }
 
 /// Calls.
@@ -54,6 +60,12 @@ pub struct Calls {
     pub failed: u32,
     /// One end heard nothing at all though the other one spoke.
     pub one_way: u32,
+    /// Not answered, as their kinds want it: cancelled, busy, abandoned.
+    pub as_planned: u32,
+    /// Answered, but not what their kinds must be.
+    pub unplanned: u32,
+    /// By what happened in them.
+    pub kinds: BTreeMap<&'static str, KindCounts>,
     /// Failures by status; 0 stands for calls that never ended.
     pub statuses: BTreeMap<u16, u32>,
     /// By who called whom.
@@ -71,6 +83,17 @@ pub struct DirectionCounts {
     pub failed: u32,
     /// Heard by one end only.
     pub one_way: u32,
+}
+
+/// Calls of one kind.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct KindCounts {
+    /// Begun.
+    pub attempted: u32,
+    /// They showed all that their kind must show.
+    pub passed: u32,
+    /// They did not.
+    pub failed: u32,
 }
 
 /// A distribution in milliseconds.
@@ -190,7 +213,8 @@ impl Report {
         self.registrations.ok == self.registrations.attempted
             && self.calls.failed == 0
             && self.calls.one_way == 0
-            && self.calls.answered == self.calls.attempted
+            && self.calls.unplanned == 0
+            && self.calls.kinds.values().all(|kind| kind.passed == kind.attempted)
             && self.is_clean()
     }
 
@@ -227,6 +251,10 @@ impl Report {
             ("generator", self.generator_line()),
         ];
         let mut out: String = rows.into_iter().map(|(name, text)| format!("{name:<16}{text}\n")).collect();
+        for (name, counts) in self.calls.kinds.iter().filter(|_| self.calls.kinds.len() > 1) {
+            let (passed, attempted) = (counts.passed, counts.attempted);
+            out += &format!("  {name:<24}{passed} of {attempted} as they must be\n");
+        }
         for (name, counts) in &self.calls.directions {
             out += &format!(
                 "  {name:<20}{} of {} answered, {} failed, {} one-way\n",

@@ -290,3 +290,46 @@ fn is_patience(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::NotConnected
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Tls;
+    use mio::{Events, Poll};
+    use std::time::Duration;
+
+    /// Turns until something was heard.
+    fn hear(poll: &mut Poll, streams: &mut Streams) -> Vec<Heard> {
+        let (mut heard, mut events) = (Vec::new(), Events::with_capacity(8));
+        for _ in 0..100 {
+            poll.poll(&mut events, Some(Duration::from_millis(50))).expect("poll");
+            events.iter().for_each(|event| streams.ready(event.token().0, &mut heard));
+            if !heard.is_empty() {
+                break;
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn a_ping_is_answered_and_messages_are_cut_apart() {
+        let mut poll = Poll::new().expect("poll");
+        let contexts = Contexts::load(&Tls::default(), false, false).expect("contexts");
+        let mut streams = Streams::new(poll.registry().try_clone().expect("registry"), contexts);
+        let address: SocketAddr = "127.0.66.1:5060".parse().expect("address");
+        streams.listen(address, Transport::Tcp, 7).expect("listen");
+        let mut peer = std::net::TcpStream::connect(address).expect("connect");
+        let message = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 2\r\n\r\nab";
+        peer.write_all(&[&b"\r\n\r\n"[..], message, message].concat()).expect("write");
+        let heard = hear(&mut poll, &mut streams);
+        let what: Vec<_> = heard.into_iter().map(|heard| heard.what).collect();
+        let message = || What::Message(message.to_vec());
+        assert_eq!(what, [What::Ping, message(), message()]);
+        let mut pong = [0; 2];
+        peer.read_exact(&mut pong).expect("pong");
+        assert_eq!(pong, PONG);
+        drop(peer);
+        assert_eq!(hear(&mut poll, &mut streams)[0].what, What::Closed);
+        assert_eq!(streams.len(), 0);
+    }
+}

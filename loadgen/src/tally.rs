@@ -1,12 +1,15 @@
 //! Counts what the endpoints saw, call by call.
 
 use crate::findings::Findings;
-use crate::plan::Direction;
+use crate::keepalives::Arrivals;
+use crate::plan::{Direction, Plan};
 use crate::report::{
-    Calls, Delay, DirectionCounts, Generator, Leaks, Percentiles, Registrations, Relay, Report, Rtp,
+    Calls, Delay, DirectionCounts, Generator, KindCounts, Leaks, Percentiles, Registrations, Relay, Report,
+    Rtp,
 };
+use crate::scenario::{Abandon, Kind};
 use hdrhistogram::Histogram;
-use portolan_shards::sim::{Event, MediaReport, Role};
+use portolan_shards::sim::{Event, MediaReport, Role, Script, Story};
 use portolan_shards::types::Instant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -22,8 +25,13 @@ pub(crate) struct Tally {
     pub(crate) one_way: u32,
     statuses: BTreeMap<u16, u32>,
     directions: BTreeMap<Direction, DirectionCounts>,
+    kinds: BTreeMap<&'static str, KindCounts>,
+    as_planned: u32,
+    unplanned: u32,
+    refreshes: u32,
     open: HashMap<u32, Open>,
     findings: Findings,
+    pub(crate) keepalives: Arrivals,
     setup: Histogram<u64>,
     delay: Histogram<u64>,
     pub(crate) rtp: Rtp,
@@ -36,13 +44,14 @@ pub(crate) struct Tally {
 /// A call that is not over at both ends.
 struct Open {
     direction: Direction,
-    answered: bool,
-    reports: [Option<MediaReport>; 2],
+    kind: Kind,
+    reports: [Option<(MediaReport, Story)>; 2],
 }
 
 impl Tally {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
         Ok(Self {
+            keepalives: Arrivals::new(plan.keepalive, plan.registrations),
             registered: BTreeSet::new(),
             register_failures: 0,
             registrations: 0,
@@ -52,6 +61,10 @@ impl Tally {
             one_way: 0,
             statuses: BTreeMap::new(),
             directions: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            as_planned: 0,
+            unplanned: 0,
+            refreshes: 0,
             open: HashMap::new(),
             findings: Findings::default(),
             setup: Histogram::new_with_bounds(1, 60_000_000, 3)?,
@@ -76,26 +89,36 @@ impl Tally {
         self.registrations += 1;
     }
 
-    pub(crate) fn calling(&mut self, call: u32, direction: Direction) {
+    pub(crate) fn calling(&mut self, call: u32, direction: Direction, kind: Kind) {
         self.attempted += 1;
         self.directions.entry(direction).or_default().attempted += 1;
-        self.open.insert(call, Open { direction, answered: false, reports: [None, None] });
+        self.kinds.entry(kind.label()).or_default().attempted += 1;
+        self.open.insert(call, Open { direction, kind, reports: [None, None] });
     }
 
     /// An event of the softswitch, or of terminal n.
-    pub(crate) fn note(&mut self, terminal: Option<usize>, event: Event) {
+    pub(crate) fn note(&mut self, now: Instant, terminal: Option<usize>, event: Event) {
         match event {
             Event::RtpReceived { delay, .. } => {
                 self.rtp.received_live += 1;
                 self.delay.saturating_record(delay.as_micros() as u64);
             }
-            Event::Registered { .. } => self.registered.extend(terminal),
+            Event::Probed => self.keepalives.note(now, terminal),
+            Event::Registered { .. } => {
+                let fresh = terminal.is_some_and(|terminal| self.registered.insert(terminal));
+                self.refreshes += u32::from(!fresh);
+            }
             Event::RegisterFailed { .. } => self.register_failures += 1,
             Event::CallAnswered { call, role: Role::Caller, setup } => {
                 self.call_answered(call, setup.as_micros() as u64);
             }
             Event::CallFailed { call, role: Role::Caller, status } => self.call_failed(call, status),
-            Event::CallEnded { call, role, media } => self.call_ended(call, role, media),
+            Event::CallFailed { call, role: Role::Callee, .. } => self.abandoned(call),
+            Event::CallEnded { call, role, media, story } => self.call_ended(call, role, (media, story)),
+            Event::CallReferred { by, call } => {
+                let direction = self.open.get(&by).map_or(Direction::ToTrunk, |open| open.direction);
+                self.calling(call, direction, Kind::Call);
+            }
             Event::Answered { status, .. } if status >= 300 => self.refused_requests += 1,
             other => self.findings.note(terminal.is_none(), &other),
         }
@@ -109,12 +132,19 @@ impl Tally {
 
     pub(crate) fn report(&self, generator: Generator, elapsed: Instant, ladder: String) -> Report {
         Report {
-            registrations: Registrations { attempted: self.registrations, ok: self.registered() },
+            registrations: Registrations {
+                attempted: self.registrations,
+                ok: self.registered(),
+                refreshes: self.refreshes,
+            },
             calls: Calls {
                 attempted: self.attempted,
                 answered: self.answered,
                 failed: self.failed,
                 one_way: self.one_way,
+                as_planned: self.as_planned,
+                unplanned: self.unplanned,
+                kinds: self.kinds.clone(),
                 statuses: self.statuses.clone(),
                 directions: self
                     .directions
@@ -128,6 +158,7 @@ impl Tally {
                 private_seen_by_core: self.findings.private_seen_by_core,
                 core_seen_by_terminals: self.findings.core_seen_by_terminals,
             },
+            keepalives: self.keepalives.report(),
             relay: Relay::default(),
             unparseable: self.findings.unparseable,
             refused_requests: self.refused_requests,
@@ -139,8 +170,7 @@ impl Tally {
     }
 
     fn call_answered(&mut self, call: u32, setup_us: u64) {
-        let Some(open) = self.open.get_mut(&call) else { return };
-        open.answered = true;
+        let Some(open) = self.open.get(&call) else { return };
         self.answered += 1;
         self.directions.entry(open.direction).or_default().answered += 1;
         self.setup.saturating_record(setup_us);
@@ -148,20 +178,70 @@ impl Tally {
 
     fn call_failed(&mut self, call: u32, status: u16) {
         let Some(open) = self.open.remove(&call) else { return };
+        let counts = self.kinds.entry(open.kind.label()).or_default();
+        if status != 0 && open.kind.refusal() == Some(status) {
+            counts.passed += 1;
+            self.as_planned += 1;
+            return;
+        }
+        counts.failed += 1;
+        self.findings.story(call, open.kind, &format!("failed with {status}"));
         self.failed += 1;
         self.directions.entry(open.direction).or_default().failed += 1;
         *self.statuses.entry(status).or_default() += 1;
     }
 
-    fn call_ended(&mut self, call: u32, role: Role, media: MediaReport) {
+    /// The callee's end of an abandoned call is over, and with it the call; others go on until both ends are.
+    fn abandoned(&mut self, call: u32) {
+        let Some(Open { kind: kind @ Kind::Abandon(_), .. }) = self.open.get(&call) else { return };
+        self.kinds.entry(kind.label()).or_default().passed += 1;
+        self.as_planned += u32::from(!matches!(kind, Kind::Abandon(Abandon::NoBye)));
+        self.open.remove(&call);
+    }
+
+    fn call_ended(&mut self, call: u32, role: Role, report: (MediaReport, Story)) {
+        if role == Role::Callee {
+            self.abandoned(call);
+        }
         let Some(open) = self.open.get_mut(&call) else { return };
-        open.reports[role as usize] = Some(media);
-        if let [Some(caller), Some(callee)] = &open.reports {
+        open.reports[role as usize] = Some(report);
+        if let [Some((caller, ours)), Some((callee, theirs))] = &open.reports {
+            let wrong = judge(open.kind, ours, theirs);
+            let kind = self.kinds.entry(open.kind.label()).or_default();
             let counts = self.directions.entry(open.direction).or_default();
             let silent = self.rtp.join(caller, callee) | self.rtp.join(callee, caller);
             self.one_way += u32::from(silent);
             counts.one_way += u32::from(silent);
+            let good = wrong.is_none() && !silent;
+            kind.passed += u32::from(good);
+            kind.failed += u32::from(!good);
+            self.unplanned += u32::from(wrong.is_some());
+            if let Some(wrong) = wrong {
+                self.findings.story(call, open.kind, &wrong);
+            }
             self.open.remove(&call);
+        }
+    }
+}
+
+/// What an answered call lacks of what its kind must show; audio both ways is judged apart.
+fn judge(kind: Kind, caller: &Story, callee: &Story) -> Option<String> {
+    let Script::Forks(branches) = kind.script() else {
+        return match kind {
+            Kind::EarlyMedia if caller.early == 0 => Some("nothing was heard before the answer".into()),
+            Kind::Hold if caller.offers != 2 => Some(format!("{} of 2 offers accepted", caller.offers)),
+            Kind::Hold if caller.on_hold != Some(0) => Some(format!("on hold, heard {:?}", caller.on_hold)),
+            Kind::Reinvite if caller.offers != 1 => Some("the offer was not accepted".into()),
+            Kind::Refer if caller.referred != Some(200) => Some(format!("referred: {:?}", caller.referred)),
+            _ => None,
+        };
+    };
+    let losers = usize::from(branches) - 1;
+    let all = |story: &Story| story.forks.len() == losers && story.forks.iter().all(|&heard| heard > 0);
+    match (all(caller), all(callee)) {
+        (true, true) => None,
+        _ => {
+            Some(format!("of the branches the caller heard {:?}, they him {:?}", caller.forks, callee.forks))
         }
     }
 }

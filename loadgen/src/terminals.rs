@@ -5,6 +5,7 @@ use crate::sockets::{Owner, Sockets};
 use portolan_shards::sim::{Answering, Nat, Terminal, TerminalConfig, Timing, Watch};
 use portolan_shards::types::Instant;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Terminals, NATs, and how packets pass between them and real sockets.
 pub(crate) struct Terminals {
@@ -103,6 +104,8 @@ fn terminal(plan: &Plan, index: u32) -> Terminal {
     let config = TerminalConfig {
         domain: plan.domain.clone(),
         transport: plan.transport_of(index),
+        expires: Duration::from_secs(plan.scenario.register.expires_s.into()),
+        refresh: plan.scenario.register.refresh,
         answering: Answering { answer_after: plan.answer_after, ..Answering::default() },
         timing: Timing::default(),
         watch: Watch::new(plan.secret_from_terminals()),

@@ -1,7 +1,7 @@
 //! Terminals and softswitch on real loopback sockets, with nothing in between: the generator must be right first.
 
 use portolan_loadgen::tls::Tls;
-use portolan_loadgen::{Mix, Plan, run};
+use portolan_loadgen::{Mix, Plan, Scenario, run};
 use portolan_shards::sim::Challenge;
 use portolan_shards::types::Transport;
 use std::fs;
@@ -86,4 +86,16 @@ fn tls_trusts_whom_it_was_told_to_trust() {
     let anyone = Tls { ca: None, insecure: true, ..stranger };
     let report = run(&Plan { tls: anyone, ..few }, |_| {}).expect("run");
     assert_eq!(report.registrations.ok, 2);
+}
+
+#[test]
+fn every_kind_of_call_is_what_it_must_be() {
+    let scenario = Scenario::parse(include_str!("../../scenarios/prompt.ron"), "prompt.ron").expect("sound");
+    let plan = Plan { scenario, calls: 92, registrations: 24, rate: 40.0, ..plan(6) };
+    let report = run(&plan, |_| {}).expect("run");
+    let text = format!("{}\n{:#?}", report.table(), report.findings);
+    assert!(report.is_good(), "{text}");
+    assert_eq!(report.calls.kinds.len(), 8, "{text}");
+    assert_eq!(report.calls.kinds["call"].passed, 45 + 4, "a referral makes one more\n{text}");
+    assert_eq!(report.calls.as_planned, 12, "{text}");
 }

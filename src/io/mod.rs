@@ -6,6 +6,7 @@ mod address;
 pub mod bell;
 pub mod clock;
 pub mod datagrams;
+pub mod heap;
 pub mod limits;
 pub mod parking;
 pub mod ring;

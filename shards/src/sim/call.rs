@@ -3,9 +3,10 @@
 use super::dialog::Dialog;
 use super::endpoint::{Event, Role};
 use super::media::Media;
-use super::message::{Draft, Msg};
+use super::message::{Draft, Msg, uri_of};
+use super::script::{Act, Branch};
 use super::sdp::{self, Direction};
-use super::spec::CallSpec;
+use super::spec::{Abandon, CallSpec, Script, Story};
 use super::stack::Stack;
 use super::transaction::Key;
 use crate::types::Instant;
@@ -27,7 +28,15 @@ pub(super) struct Call {
     ack: Option<(u32, SocketAddr, Bytes)>,
     session: u64,
     version: u32,
-    direction: Direction,
+    pub(super) direction: Direction,
+    pub(super) agenda: Vec<(Instant, Act)>,
+    pub(super) story: Story,
+    /// Losing branches of a forked call that we take.
+    pub(super) branches: Vec<Branch>,
+    /// Tag of the first early dialog of a call that we make.
+    pub(super) early_tag: Option<String>,
+    /// Packets heard when the other end had been on hold for a moment.
+    pub(super) quiet_since: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -42,6 +51,8 @@ pub(super) enum Phase {
     Up,
     /// Our BYE waits for its answer.
     Ending,
+    /// Our end has lost power; what still comes is swallowed.
+    Gone,
     /// Over; to be removed.
     Over,
 }
@@ -77,6 +88,11 @@ impl Call {
             ack: None,
             version: 1,
             direction: Direction::SendRecv,
+            agenda: Vec::new(),
+            story: Story::default(),
+            branches: Vec::new(),
+            early_tag: None,
+            quiet_since: None,
         }
     }
 
@@ -98,12 +114,13 @@ impl Call {
         let bytes = self.described(draft.header("X-Call", self.spec.header()));
         stack.request(now, &branch, "INVITE", self.dialog.next_hop_of_invite(), bytes);
         self.phase = Phase::Inviting { branch, rings: false, cancel: Cancel::No, authorized };
+        self.plot_invited(now);
     }
 
     /// A response to our first INVITE, other than a challenge that is answered.
     pub(super) fn invited(&mut self, now: Instant, stack: &mut Stack, status: u16, msg: &Msg) {
         match status {
-            100..200 => self.progressing(now, stack, status),
+            100..200 => self.progressing(now, stack, status, msg),
             200..300 => self.answered(now, stack, msg),
             _ => self.fail(stack, status),
         }
@@ -168,23 +185,31 @@ impl Call {
                 self.phase = Phase::Ending;
             }
             Phase::Offered { .. } => self.refuse(now, stack, 603),
-            Phase::Ending | Phase::Over => {}
+            Phase::Ending | Phase::Gone | Phase::Over => {}
         }
     }
 
     /// The call is over at this end.
     pub(super) fn end(&mut self, now: Instant, stack: &mut Stack) {
+        self.story.forks.extend(self.media.forks());
         let media = self.media.finish(now, &mut stack.out);
-        stack.event(Event::CallEnded { call: self.spec.call, role: self.role, media });
+        let story = std::mem::take(&mut self.story);
+        stack.event(Event::CallEnded { call: self.spec.call, role: self.role, media, story });
         self.phase = Phase::Over;
     }
 
     /// Offer anew, on hold or not.
     pub(super) fn reinvite(&mut self, now: Instant, stack: &mut Stack, hold: bool) {
+        self.offer(now, stack, if hold { Direction::Inactive } else { Direction::SendRecv });
+    }
+
+    /// Offer anew.
+    pub(super) fn offer(&mut self, now: Instant, stack: &mut Stack, direction: Direction) {
         if !matches!(self.phase, Phase::Up) {
             return;
         }
-        self.direction = if hold { Direction::Inactive } else { Direction::SendRecv };
+        self.judge_hold();
+        self.direction = direction;
         self.version += 1;
         let branch = stack.branch();
         self.dialog.cseq += 1;
@@ -206,6 +231,7 @@ impl Call {
             self.dialog.refresh(msg);
             self.acknowledge(stack, msg);
             self.hear_description(now, stack, msg);
+            self.plot_accepted(now);
         }
         stack.event(Event::Reinvited { call: self.spec.call, status });
     }
@@ -217,7 +243,7 @@ impl Call {
             Phase::Accepted => self.hang_up(now, stack),
             Phase::Up => stack.event(Event::Reinvited { call: self.spec.call, status: 408 }),
             Phase::Ending => self.end(now, stack),
-            Phase::Offered { .. } | Phase::Over => {}
+            Phase::Offered { .. } | Phase::Gone | Phase::Over => {}
         }
     }
 
@@ -233,7 +259,7 @@ impl Call {
         self.dialog.refresh(msg);
         self.hear_description(now, stack, msg);
         if let Ok(audio) = sdp::read(msg.body()) {
-            self.direction = audio.direction;
+            self.direction = audio.direction.answered();
             self.version += 1;
         }
         let answer = Draft::answer(200, msg, from, self.dialog.tag());
@@ -242,11 +268,29 @@ impl Call {
 
     /// A request within the dialog; its branch.
     pub(super) fn send(&mut self, now: Instant, stack: &mut Stack, method: &str, body: Option<&str>) -> Key {
+        self.send_with(now, stack, method, &[], body.map(|body| ("text/plain", body)))
+    }
+
+    /// The same with further headers and a body of some type.
+    pub(super) fn send_with(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        method: &str,
+        headers: &[(&str, String)],
+        body: Option<(&str, &str)>,
+    ) -> Key {
         self.dialog.cseq += 1;
         let branch = stack.branch();
-        let draft = self.dialog.request(method, self.dialog.cseq, &stack.via(&branch));
+        let mut draft = self.dialog.request(method, self.dialog.cseq, &stack.via(&branch));
+        if !headers.is_empty() {
+            draft = draft.header("Contact", &self.contact);
+        }
+        for (name, value) in headers {
+            draft = draft.header(name, value);
+        }
         let bytes = match body {
-            Some(body) => draft.body("text/plain", body),
+            Some((kind, body)) => draft.body(kind, body),
             None => draft.end(),
         };
         stack.request(now, &branch, method, self.dialog.next_hop(), bytes)
@@ -255,9 +299,12 @@ impl Call {
     /// Do what is due.
     pub(super) fn timeout(&mut self, now: Instant, stack: &mut Stack, refuse: Option<u16>) {
         self.media.tick(now, &mut stack.out);
+        self.branches.iter_mut().for_each(|branch| branch.media.tick(now, &mut stack.out));
+        self.act(now, stack);
         if self.hang_up_at.is_some_and(|at| at <= now) {
             self.hang_up(now, stack);
         }
+        let refuse = if self.spec.script == Script::Busy { Some(486) } else { refuse };
         let Phase::Offered { ring_at, answer_at, .. } = &self.phase else { return };
         let (ring, answer) = (ring_at.is_some_and(|at| at <= now), *answer_at <= now);
         if ring {
@@ -275,7 +322,14 @@ impl Call {
             Phase::Offered { ring_at, answer_at, .. } => Some(ring_at.unwrap_or(*answer_at).min(*answer_at)),
             _ => None,
         };
-        [offered, self.hang_up_at, self.media.poll_timeout()].into_iter().flatten().min()
+        let branches = self.branches.iter().filter_map(|branch| branch.media.poll_timeout()).min();
+        let times = [offered, self.hang_up_at, self.media.poll_timeout(), branches, self.next_act()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Our domain: the host of our own name.
+    pub(super) fn domain(&self) -> &str {
+        uri_of(&self.dialog.local).rsplit('@').next().unwrap_or_default()
     }
 
     fn acknowledge_again(&self, stack: &mut Stack) {
@@ -284,11 +338,15 @@ impl Call {
         }
     }
 
-    fn progressing(&mut self, now: Instant, stack: &mut Stack, status: u16) {
+    fn progressing(&mut self, now: Instant, stack: &mut Stack, status: u16, msg: &Msg) {
         let Phase::Inviting { rings, cancel, .. } = &mut self.phase else { return };
         *rings = true;
         let cancel = *cancel;
+        if !msg.body().is_empty() {
+            self.hear_early(now, stack, msg);
+        }
         if status > 100 {
+            self.plot_ringing(now);
             let after = now.since(self.started);
             stack.event(Event::CallRinging { call: self.spec.call, after });
         }
@@ -300,6 +358,11 @@ impl Call {
     fn answered(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {
         let Phase::Inviting { cancel, .. } = &self.phase else { return };
         let unwanted = *cancel != Cancel::No;
+        if self.spec.script == Script::Abandon(Abandon::NoAck) {
+            return self.vanish(now, stack);
+        }
+        self.media.settle();
+        self.story.early = self.media.received();
         self.dialog.confirm(msg);
         self.acknowledge(stack, msg);
         self.hear_description(now, stack, msg);
@@ -317,12 +380,16 @@ impl Call {
         if self.spec.hangup == self.role {
             self.hang_up_at = self.spec.talk.map(|talk| now + talk + self.spec.linger);
         }
+        self.plot_up(now);
         self.media.tick(now, &mut stack.out);
     }
 
     fn ring(&mut self, now: Instant, stack: &mut Stack) {
         let Phase::Offered { key, invite, from, ring_at, .. } = &mut self.phase else { return };
         *ring_at = None;
+        if self.spec.script.is_early() {
+            return self.ring_early(now, stack);
+        }
         let draft = Draft::answer(180, invite, *from, self.dialog.tag());
         let bytes = with_routes(draft, invite).header("Contact", &self.contact).end();
         stack.respond(now, &key.clone(), 180, bytes);
@@ -333,13 +400,14 @@ impl Call {
         else {
             return;
         };
+        self.prune(now, stack);
         self.hear_description(now, stack, &invite);
         let draft = Draft::answer(200, &invite, from, self.dialog.tag());
         let bytes = self.described(with_routes(draft, &invite));
         stack.respond(now, &key, 200, bytes);
     }
 
-    fn hear_description(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {
+    pub(super) fn hear_description(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {
         match sdp::read(msg.body()) {
             Ok(audio) => self.media.describe(now, audio),
             Err(why) => {
@@ -350,14 +418,14 @@ impl Call {
     }
 
     /// Finish a message with our Contact and description.
-    fn described(&self, draft: Draft) -> Bytes {
+    pub(super) fn described(&self, draft: Draft) -> Bytes {
         let sdp = sdp::describe(self.session, self.version, self.media.local, self.direction);
         draft.header("Contact", &self.contact).body("application/sdp", &sdp)
     }
 }
 
 /// RFC 3261 section 12.1.1: a response that makes a dialog repeats the Record-Routes.
-fn with_routes(mut draft: Draft, invite: &Msg) -> Draft {
+pub(super) fn with_routes(mut draft: Draft, invite: &Msg) -> Draft {
     for route in invite.all("Record-Route") {
         draft = draft.header("Record-Route", route);
     }

@@ -5,9 +5,10 @@ use super::dialog::Dialog;
 use super::digest::Credentials;
 use super::endpoint::{Event, Out, Role};
 use super::media::Media;
-use super::message::{Draft, Msg, user_of};
+use super::message::{Draft, Msg, uri_of, user_of};
 use super::rtp;
-use super::spec::{Answering, CallSpec};
+use super::script::Branch;
+use super::spec::{Answering, CallSpec, REFERRED};
 use super::stack::Stack;
 use super::transaction::{Key, Lapse};
 use crate::realm::PortRange;
@@ -15,6 +16,10 @@ use crate::types::Instant;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a call lasts that a REFER without further words leads to.
+const TALK: Duration = Duration::from_secs(1);
 
 /// How an endpoint makes and takes calls.
 #[derive(Debug)]
@@ -34,6 +39,10 @@ pub(super) struct Calls {
     by_port: BTreeMap<u16, u32>,
     /// Calls that had a port last, so that their late packets are told from strangers'.
     former: BTreeMap<u16, u32>,
+    /// Calls that a REFER wants.
+    wanted: Vec<CallSpec>,
+    /// Numbers of calls that somebody referred us to, and the slot of the call that it was in.
+    referred: BTreeMap<u32, u32>,
     due: BinaryHeap<Reverse<(Instant, u32)>>,
     next_slot: u32,
     next_pair: u16,
@@ -63,8 +72,8 @@ pub(super) struct Target<'a> {
 impl Calls {
     pub(super) fn new(config: CallsConfig) -> Self {
         let (calls, by_id, by_port, former) = Default::default();
-        let (due, next_slot, next_pair) = Default::default();
-        Self { config, calls, by_id, by_port, former, due, next_slot, next_pair }
+        let (wanted, referred, due, next_slot, next_pair) = Default::default();
+        Self { config, calls, by_id, by_port, former, wanted, referred, due, next_slot, next_pair }
     }
 
     /// Calls that exist at this end.
@@ -110,6 +119,12 @@ impl Calls {
     ) {
         let slot = self.by_id.get(msg.call_id()).copied();
         match (msg.method().unwrap_or_default(), slot) {
+            (_, Some(slot)) if self.is_gone(slot) => {}
+            ("REFER", Some(slot)) => self.refer_arrived(now, stack, (key, slot), msg, from),
+            ("NOTIFY", Some(slot)) => {
+                self.answer(now, stack, key, msg, from);
+                self.touch(now, stack, slot, |call, stack| call.notified(now, stack, msg));
+            }
             ("INVITE", None) if msg.tag("To").is_none() => self.offered(now, stack, key, msg, from),
             ("INVITE", Some(slot)) if msg.tag("To").is_some() => {
                 self.touch(now, stack, slot, |call, stack| call.reoffered(now, stack, key, (msg, from)));
@@ -145,6 +160,7 @@ impl Calls {
         let (status, method) = (msg.status().unwrap_or_default(), msg.cseq().1);
         let slot = self.by_id.get(msg.call_id()).copied();
         match (method, slot) {
+            (_, Some(slot)) if self.is_gone(slot) => {}
             ("INVITE", Some(slot)) => self.invite_answered(now, stack, slot, status, msg),
             ("BYE", Some(slot)) if status >= 200 => {
                 stack.event(Event::Answered { method: method.into(), status });
@@ -185,7 +201,9 @@ impl Calls {
             None => return stack.event(Event::Misdelivered { call: None, from }),
         };
         let Some(call) = self.calls.get_mut(&slot) else { return };
-        let event = call.media.receive(now, port != even, from, bytes);
+        let branch = call.branches.iter_mut().find(|branch| branch.media.local.port() == even);
+        let media = branch.map_or(&mut call.media, |branch| &mut branch.media);
+        let event = media.receive(now, port != even, from, bytes);
         if matches!((&event, &call.phase), (Event::RtpReceived { .. }, Phase::Accepted)) {
             self.touch(now, stack, slot, |call, _| call.media.start(now));
         }
@@ -219,7 +237,7 @@ impl Calls {
             invite: Box::new(msg.clone()),
             from,
             ring_at: Some(now + answering.ring_after),
-            answer_at: now + answering.answer_after,
+            answer_at: now + spec.answer_after.unwrap_or(answering.answer_after),
         };
         let new = Opening { spec, role: Role::Callee, dialog, contact };
         self.open(now, stack, new, |call, stack| {
@@ -244,35 +262,115 @@ impl Calls {
         self.next_slot += 1;
         let local = SocketAddr::new(stack.local.ip(), port);
         let (by_caller, packets) = (role == Role::Caller, spec.packets());
-        let media = Media::new(spec.call, by_caller, local, packets, &mut stack.rng);
-        stack.out.extend([Out::Open(local), Out::Open(SocketAddr::new(local.ip(), port + 1))]);
-        self.by_port.insert(port, slot);
+        let media = Media::new(spec.call, (by_caller, 0), local, packets, &mut stack.rng);
+        self.occupy(stack, slot, local);
+        let losers = if by_caller { 0 } else { spec.script.losers() };
+        let branches = self.branches(stack, slot, &spec, losers);
         self.by_id.insert(dialog.call_id.clone(), slot);
-        self.calls.insert(slot, Call::new(now, spec, role, dialog, media, contact));
+        let mut call = Call::new(now, spec, role, dialog, media, contact);
+        call.branches = branches;
+        self.calls.insert(slot, call);
         self.touch(now, stack, slot, begin);
     }
 
-    /// Let a call act, then see to its timer, or bury it.
+    /// Let a call act, and tell who referred us to it what became of it.
     fn touch(&mut self, now: Instant, stack: &mut Stack, slot: u32, act: impl FnOnce(&mut Call, &mut Stack)) {
-        let Some(call) = self.calls.get_mut(&slot) else { return };
+        let Some((number, status)) = self.attend(stack, slot, now, act) else { return };
+        if let Some(by) = self.referred.remove(&number) {
+            self.attend(stack, by, now, |call, stack| call.notify(now, stack, status));
+        }
+    }
+
+    /// Let a call act, then see to its timer, or bury it. Gives its number and what a referral to it has come to.
+    fn attend(
+        &mut self,
+        stack: &mut Stack,
+        slot: u32,
+        now: Instant,
+        act: impl FnOnce(&mut Call, &mut Stack),
+    ) -> Option<(u32, u16)> {
+        let call = self.calls.get_mut(&slot)?;
         let before = call.poll_timeout();
         act(call, stack);
+        let number = call.spec.call;
         if matches!(call.phase, Phase::Over) {
             self.close(stack, slot);
-        } else if let Some(at) = call.poll_timeout()
+            return Some((number, 603));
+        }
+        if let Some(at) = call.poll_timeout()
             && (before != Some(at) || at <= now)
         {
             self.due.push(Reverse((at, slot)));
         }
+        let up = matches!(self.calls.get(&slot)?.phase, Phase::Up);
+        up.then_some((number, 200))
     }
 
     fn close(&mut self, stack: &mut Stack, slot: u32) {
         let Some(call) = self.calls.remove(&slot) else { return };
-        let local = call.media.local;
         self.by_id.remove(&call.dialog.call_id);
-        self.by_port.remove(&local.port());
-        self.former.insert(local.port(), call.spec.call);
-        stack.out.extend([Out::Close(local), Out::Close(SocketAddr::new(local.ip(), local.port() + 1))]);
+        let branches = call.branches.iter().map(|branch| branch.media.local);
+        for local in branches.chain([call.media.local]) {
+            self.by_port.remove(&local.port());
+            self.former.insert(local.port(), call.spec.call);
+            stack.out.extend([Out::Close(local), Out::Close(SocketAddr::new(local.ip(), local.port() + 1))]);
+        }
+    }
+
+    fn occupy(&mut self, stack: &mut Stack, slot: u32, local: SocketAddr) {
+        stack.out.extend([Out::Open(local), Out::Open(SocketAddr::new(local.ip(), local.port() + 1))]);
+        self.by_port.insert(local.port(), slot);
+    }
+
+    /// The losing branches of a call that forks, as many as there are ports for.
+    fn branches(&mut self, stack: &mut Stack, slot: u32, spec: &CallSpec, losers: u8) -> Vec<Branch> {
+        let mut branches = Vec::new();
+        for fork in 1..=losers {
+            let Some(port) = self.free_pair() else { break };
+            let local = SocketAddr::new(stack.local.ip(), port);
+            self.occupy(stack, slot, local);
+            let media = Media::new(spec.call, (false, fork), local, spec.packets(), &mut stack.rng);
+            branches.push(Branch::new(stack.token(), media));
+        }
+        branches
+    }
+
+    /// Has our end of this call lost power?
+    fn is_gone(&self, slot: u32) -> bool {
+        self.calls.get(&slot).is_some_and(|call| matches!(call.phase, Phase::Gone))
+    }
+
+    /// We shall call somebody else (RFC 3515 section 2.4.2).
+    fn refer_arrived(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        (key, slot): (&Key, u32),
+        msg: &Msg,
+        from: SocketAddr,
+    ) {
+        stack.answer(now, key, 202, (msg, from));
+        let Some(call) = self.calls.get(&slot) else { return };
+        let to = user_of(uri_of(msg.header("Refer-To").unwrap_or_default()));
+        let talk = msg.header("X-Talk").and_then(|ms| ms.parse().ok()).map_or(TALK, Duration::from_millis);
+        let (by, rtp, linger) = (call.spec.call, call.spec.rtp, call.spec.linger);
+        let new = CallSpec { rtp, linger, ..CallSpec::new(by | REFERRED, to, talk) };
+        stack.event(Event::CallReferred { by, call: new.call });
+        self.referred.insert(new.call, slot);
+        self.touch(now, stack, slot, |call, stack| call.notify(now, stack, 100));
+        self.wanted.push(new);
+    }
+
+    /// The next call that somebody referred us to: to be made now.
+    pub(super) fn wanted(&mut self) -> Option<CallSpec> {
+        self.wanted.pop()
+    }
+
+    /// A wanted call cannot be made at all.
+    pub(super) fn unwanted(&mut self, now: Instant, stack: &mut Stack, number: u32, status: u16) {
+        if let Some(slot) = self.referred.remove(&number) {
+            self.touch(now, stack, slot, |call, stack| call.notify(now, stack, status));
+        }
     }
 
     fn invite_answered(&mut self, now: Instant, stack: &mut Stack, slot: u32, status: u16, msg: &Msg) {

@@ -1,5 +1,6 @@
 //! What every simulated endpoint has in common: its doors, its outputs and its events.
 
+use super::spec::Story;
 use crate::types::Instant;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
@@ -116,6 +117,20 @@ pub enum Event {
         role: Role,
         /// What its media did.
         media: MediaReport,
+        /// What came of its script.
+        story: Story,
+    },
+    /// Our call has lost power: nothing more comes from its end.
+    CallAbandoned {
+        /// The call's number.
+        call: u32,
+    },
+    /// A REFER made us call somebody.
+    CallReferred {
+        /// The number of the call that the REFER was in.
+        by: u32,
+        /// The new call's number.
+        call: u32,
     },
     /// A re-INVITE of ours was answered.
     Reinvited {

@@ -2,7 +2,7 @@
 
 use super::endpoint::{Event, Kind, MediaReport, Out};
 use super::rtp::{self, Header, SAMPLES, Stamp};
-use super::sdp::{Audio, Direction};
+use super::sdp::Audio;
 use crate::random::Rng;
 use crate::types::Instant;
 use bytes::Bytes;
@@ -18,6 +18,12 @@ const RTCP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Media {
     call: u32,
     by_caller: bool,
+    /// Which branch of a forked call this is.
+    fork: u8,
+    /// Other branches that get copies of what we send, until one has answered.
+    branches: Vec<SocketAddr>,
+    /// Packets from each losing branch.
+    forks: Vec<u32>,
     /// Our RTP address; RTCP is at the next port.
     pub(super) local: SocketAddr,
     remote: Option<Audio>,
@@ -33,7 +39,7 @@ pub(super) struct Media {
 impl Media {
     pub(super) fn new(
         call: u32,
-        by_caller: bool,
+        (by_caller, fork): (bool, u8),
         local: SocketAddr,
         left: Option<u32>,
         rng: &mut Rng,
@@ -46,20 +52,64 @@ impl Media {
             marker: true,
         };
         let (remote, next, next_rtcp, report) = Default::default();
-        Self { call, by_caller, local, remote, header, left, next, next_rtcp, held: false, report }
+        let (branches, forks) = Default::default();
+        let held = false;
+        Self {
+            call,
+            by_caller,
+            fork,
+            branches,
+            forks,
+            local,
+            remote,
+            header,
+            left,
+            next,
+            next_rtcp,
+            held,
+            report,
+        }
     }
 
     /// Where the other end wants its packets. A changed direction pauses or goes on.
     pub(super) fn describe(&mut self, now: Instant, remote: Audio) {
-        let held = remote.direction == Direction::Inactive;
+        let held = !remote.direction.listens();
         self.remote = Some(remote);
         self.hold(now, held);
     }
 
-    /// Pause or go on.
+    /// Another branch of a forked call speaks from there.
+    pub(super) fn fork(&mut self, branch: Audio) {
+        if self.remote.is_some_and(|remote| remote.rtp != branch.rtp) && !self.branches.contains(&branch.rtp)
+        {
+            self.branches.push(branch.rtp);
+        }
+    }
+
+    /// One branch has answered.
+    pub(super) fn settle(&mut self) {
+        self.branches.clear();
+    }
+
+    /// Packets that arrived so far.
+    pub(super) const fn received(&self) -> u32 {
+        self.report.received
+    }
+
+    /// Packets from each losing branch.
+    pub(super) fn forks(&self) -> Vec<u32> {
+        self.forks.clone()
+    }
+
+    /// Send no more.
+    pub(super) const fn fall_silent(&mut self) {
+        (self.next, self.next_rtcp, self.left) = (None, None, Some(0));
+    }
+
+    /// Pause or go on. Audio goes on a little later, when the answer has passed everybody on its way.
     pub(super) fn hold(&mut self, now: Instant, held: bool) {
         if self.held && !held && self.next.is_some() {
-            self.next = Some(now);
+            self.next = Some(now + PTIME * 5);
         }
         self.held = held;
     }
@@ -114,10 +164,20 @@ impl Media {
     fn receive_rtp(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Event {
         match rtp::stamp(bytes) {
             Some(stamp) if stamp.call == self.call && stamp.by_caller != self.by_caller => {
-                self.report.note(stamp.index);
+                self.note(stamp);
                 Event::RtpReceived { call: self.call, index: stamp.index, delay: now.since(stamp.sent) }
             }
             _ => Event::Misdelivered { call: Some(self.call), from },
+        }
+    }
+
+    fn note(&mut self, stamp: Stamp) {
+        match usize::from(stamp.fork).checked_sub(1) {
+            None => drop(self.report.note(stamp.index)),
+            Some(loser) => {
+                self.forks.resize(self.forks.len().max(loser + 1), 0);
+                self.forks[loser] += 1;
+            }
         }
     }
 
@@ -130,8 +190,17 @@ impl Media {
     }
 
     fn send_rtp(&mut self, now: Instant, to: SocketAddr, out: &mut VecDeque<Out>) {
-        let stamp = Stamp { call: self.call, by_caller: self.by_caller, index: self.report.sent, sent: now };
+        let stamp = Stamp {
+            call: self.call,
+            by_caller: self.by_caller,
+            fork: self.fork,
+            index: self.report.sent,
+            sent: now,
+        };
         let bytes = rtp::packet(self.header, stamp);
+        for &branch in &self.branches {
+            out.push_back(Out::Send { local: self.local, to: branch, bytes: bytes.clone(), kind: Kind::Rtp });
+        }
         out.push_back(Out::Send { local: self.local, to, bytes, kind: Kind::Rtp });
         if self.report.sent_at.len() < MediaReport::KEPT {
             self.report.sent_at.push(now);

@@ -17,6 +17,7 @@ pub(super) struct Registration {
     proxy: SocketAddr,
     contact: String,
     expires: Duration,
+    refresh: bool,
     credentials: Credentials,
     call_id: String,
     tag: String,
@@ -36,6 +37,7 @@ pub(super) struct Registrant {
     pub(super) proxy: SocketAddr,
     pub(super) contact: String,
     pub(super) expires: Duration,
+    pub(super) refresh: bool,
 }
 
 impl Registration {
@@ -46,6 +48,7 @@ impl Registration {
             proxy: who.proxy,
             contact: who.contact,
             expires: who.expires,
+            refresh: who.refresh,
             credentials: who.credentials,
             call_id: stack.token(),
             tag: stack.token(),
@@ -109,7 +112,7 @@ impl Registration {
         let seconds = ours.and_then(|value| param(value, "expires")).or(msg.header("Expires"));
         let expires = seconds.and_then(|s| s.parse().ok()).map_or(self.expires, Duration::from_secs);
         stack.event(Event::Registered { after: now.since(self.started), expires });
-        self.refresh_at = Some(now + expires / 2);
+        self.refresh_at = self.refresh.then(|| now + expires / 2);
     }
 
     fn authorize(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {

@@ -16,6 +16,8 @@ pub struct Stamp {
     pub call: u32,
     /// Sent by the caller?
     pub by_caller: bool,
+    /// Which branch of a forked call sent it; 0 is the one that answers, and the caller.
+    pub fork: u8,
     /// Counts from 0 in each direction.
     pub index: u32,
     /// When it left.
@@ -45,7 +47,7 @@ pub fn packet(header: Header, stamp: Stamp) -> Bytes {
     out.put_u32(header.ssrc);
     out.put_u32(MAGIC);
     out.put_u32(stamp.call);
-    out.put_u32(u32::from(stamp.by_caller));
+    out.put_u32(u32::from(stamp.fork) << 1 | u32::from(stamp.by_caller));
     out.put_u32(stamp.index);
     out.put_u64(stamp.sent.as_nanos());
     out.resize(PACKET, 0xFF);
@@ -61,7 +63,8 @@ pub fn stamp(packet: &[u8]) -> Option<Stamp> {
     let sent = u64::from(word(28)?) << 32 | u64::from(word(32)?);
     Some(Stamp {
         call: word(16)?,
-        by_caller: word(20)? == 1,
+        by_caller: word(20)? & 1 == 1,
+        fork: (word(20)? >> 1) as u8,
         index: word(24)?,
         sent: Instant::from_nanos(sent),
     })
@@ -116,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_stamp_survives_the_way() {
-        let stamp_in = Stamp { call: 7, by_caller: true, index: 3, sent: Instant::from_nanos(1 << 40) };
+        let stamp_in =
+            Stamp { call: 7, by_caller: true, fork: 2, index: 3, sent: Instant::from_nanos(1 << 40) };
         let bytes = packet(Header { seq: 1, timestamp: 2, ssrc: 3, marker: true }, stamp_in);
         assert_eq!(bytes.len(), 172);
         assert_eq!(stamp(&bytes), Some(stamp_in));

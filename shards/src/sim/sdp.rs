@@ -7,8 +7,40 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Direction {
     /// Both ways.
     SendRecv,
+    /// The describing end only sends.
+    SendOnly,
+    /// It only receives.
+    RecvOnly,
     /// Not at all: on hold.
     Inactive,
+}
+
+impl Direction {
+    /// In the order in which they are looked for; what is not said is both ways (RFC 3264 section 5.1).
+    const NAMES: [(&'static str, Self); 4] = [
+        ("sendonly", Self::SendOnly),
+        ("recvonly", Self::RecvOnly),
+        ("inactive", Self::Inactive),
+        ("sendrecv", Self::SendRecv),
+    ];
+
+    /// The answer that takes all of an offer (RFC 3264 section 6.1).
+    pub const fn answered(self) -> Self {
+        match self {
+            Self::SendOnly => Self::RecvOnly,
+            Self::RecvOnly => Self::SendOnly,
+            same => same,
+        }
+    }
+
+    /// May the end that got this description send?
+    pub const fn listens(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    fn name(self) -> &'static str {
+        Self::NAMES.into_iter().find(|(_, way)| *way == self).map_or("sendrecv", |(name, _)| name)
+    }
 }
 
 /// What a description says about its audio stream.
@@ -26,10 +58,7 @@ pub struct Audio {
 pub fn describe(session: u64, version: u32, rtp: SocketAddr, direction: Direction) -> String {
     let (ip, port) = (rtp.ip(), rtp.port());
     let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-    let way = match direction {
-        Direction::SendRecv => "sendrecv",
-        Direction::Inactive => "inactive",
-    };
+    let way = direction.name();
     format!(
         "v=0\r\no=- {session} {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
@@ -57,9 +86,9 @@ pub fn read(text: &str) -> Result<Audio, String> {
         line("c=").and_then(|c| c.split(' ').nth(2)?.parse::<IpAddr>().ok()).ok_or("no address in c=")?;
     let rtcp = line("a=rtcp:").and_then(|v| rtcp_address(&v, ip));
     let rtp = SocketAddr::new(ip, port);
-    let held =
-        ["inactive", "sendonly", "recvonly"].iter().any(|way| text.contains(&format!("\r\na={way}\r\n")));
-    let direction = if held { Direction::Inactive } else { Direction::SendRecv };
+    let said = |way: &str| text.contains(&format!("\r\na={way}\r\n"));
+    let direction = Direction::NAMES.into_iter().find(|(name, _)| said(name));
+    let direction = direction.map_or(Direction::SendRecv, |(_, way)| way);
     Ok(Audio { rtp, rtcp: rtcp.unwrap_or(SocketAddr::new(ip, port.saturating_add(1))), direction })
 }
 

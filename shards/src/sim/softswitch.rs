@@ -112,6 +112,7 @@ impl Softswitch {
         let uri = self.registrar.locate(now, &spec.to).map(str::to_owned);
         let Some((uri, to)) = uri.and_then(|uri| destination(&uri).map(|to| (uri, to))) else {
             let (call, role) = (spec.call, Role::Caller);
+            self.trunk.unwanted(now, &mut self.stack, call, 404);
             return self.stack.event(Event::CallFailed { call, role, status: 404 });
         };
         let from = format!("{}4930{:05}", self.config.trunk_prefix, spec.call);
@@ -161,6 +162,9 @@ impl Softswitch {
             self.registrar.demand(now, stack, key, (msg, from), caller);
         } else if callee.starts_with(&self.config.trunk_prefix) || callee.is_empty() {
             self.trunk.request(now, stack, key, msg, from);
+            while let Some(spec) = self.trunk.wanted() {
+                self.call(now, spec);
+            }
         } else {
             self.route(now, key, (msg, from), callee);
         }

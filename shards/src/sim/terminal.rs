@@ -32,6 +32,8 @@ pub struct TerminalConfig {
     pub media: PortRange,
     /// What it asks for in REGISTER; it refreshes at half of what it gets.
     pub expires: Duration,
+    /// Does it refresh its registration?
+    pub refresh: bool,
     /// How it answers.
     pub answering: Answering,
     /// Retransmission times.
@@ -51,6 +53,7 @@ impl TerminalConfig {
             address,
             media: PortRange { first: 16384, last: 16415 },
             expires: Duration::from_secs(3600),
+            refresh: true,
             answering: Answering::default(),
             timing: Timing::default(),
             watch: Watch::default(),
@@ -80,6 +83,7 @@ impl Terminal {
             proxy: config.proxy,
             contact: stack.contact(&user),
             expires: config.expires,
+            refresh: config.refresh,
         };
         let registration = Registration::new(who, &mut stack);
         let calls = Calls::new(CallsConfig {
@@ -166,6 +170,9 @@ impl Terminal {
             self.stack.event(Event::Unparseable { why, bytes: Bytes::new() });
         }
         self.calls.request(now, &mut self.stack, key, msg, from);
+        while let Some(spec) = self.calls.wanted() {
+            self.call(now, spec);
+        }
     }
 
     fn arrived(&mut self, now: Instant, arrived: &Arrived) {

@@ -131,7 +131,7 @@ impl Line {
 
     fn reports(&self, number: u32) -> BTreeMap<Role, MediaReport> {
         let ended = self.events.iter().filter_map(|(_, event)| match event {
-            Event::CallEnded { call, role, media } if *call == number => Some((*role, media.clone())),
+            Event::CallEnded { call, role, media, .. } if *call == number => Some((*role, media.clone())),
             _ => None,
         });
         ended.collect()

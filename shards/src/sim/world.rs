@@ -241,7 +241,7 @@ impl World {
     fn saw(&mut self, now: Instant, who: Who, event: &super::Event) {
         match event {
             super::Event::RtpReceived { .. } | super::Event::RtcpReceived { .. } => {}
-            super::Event::CallEnded { call, role, media } => {
+            super::Event::CallEnded { call, role, media, .. } => {
                 let (sent, received) = (media.sent, media.received);
                 self.trace.say(
                     now,
