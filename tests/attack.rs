@@ -46,8 +46,13 @@ fn socket(address: &str, port: u16) -> UdpSocket {
 
 fn receive(socket: &UdpSocket) -> (String, std::net::SocketAddr) {
     let mut buffer = [0; 4096];
-    let (length, from) = socket.recv_from(&mut buffer).unwrap();
-    (String::from_utf8_lossy(&buffer[..length]).into_owned(), from)
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if !text.starts_with("SIP/2.0 100 ") {
+            return (text, from);
+        }
+    }
 }
 
 fn sdp(address: &str, port: u16) -> String {
