@@ -97,12 +97,13 @@ pub enum Crossing {
         /// One message.
         bytes: Bytes,
     },
-    /// Something came from a terminal that this shard does not know by its flow: it need not be asked whether it lives.
+    /// A ping, or the answer to one, came by a flow that this shard does not know: whoever holds its registration need
+    /// not ask whether the terminal lives, and may answer.
     Heard {
-        /// Its flow.
+        /// The flow.
         flow: Flow,
-        /// It was a single CRLF, the answer to a ping.
-        pong: bool,
+        /// What came: CRLFs, or a STUN Binding request.
+        ping: Bytes,
     },
     /// A connection has ended.
     FlowLost {

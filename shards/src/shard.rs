@@ -101,7 +101,7 @@ impl Shard {
             }
             Crossing::Transmit { flow, bytes } => self.with(now, |_, cx| cx.send(flow, bytes)),
             Crossing::FlowMoved { old, new } => self.with(now, |sip, cx| sip.handle_moved(cx, old, new)),
-            Crossing::Heard { flow, pong } => self.with(now, |sip, cx| sip.handle_heard(cx, flow, pong)),
+            Crossing::Heard { flow, ping } => self.with(now, |sip, cx| sip.handle_heard(cx, flow, &ping)),
             Crossing::FlowLost { flow } => self.with(now, |sip, cx| sip.handle_lost(cx, flow)),
         }
     }

@@ -72,7 +72,22 @@ fn nobody_gets_more_octets_than_he_sent() {
         }
         assert_eq!(world.shards[shard].stats().dropped(DropReason::UnprovenPing), 3);
     }
-    assert_eq!(world.crossings, 0, "whichever shard received it answers");
+    assert_eq!(world.crossings, 2 * 12, "whoever holds its registration would hear of it");
+}
+
+/// The kernel gives a flow to any shard; the registration is on the one that its user hashes to.
+#[test]
+fn a_registered_terminal_is_answered_whichever_shard_receives_its_ping() {
+    let mut world = World::new(mapping(8));
+    register(&mut world);
+    for shard in 0..8 {
+        let answers = sends(&mut world, shard, NAT, &request(0));
+        let mapped = answers.first().and_then(|answer| Some(Response::parse(&answer.bytes)?.mapped));
+        assert_eq!((answers.len(), mapped), (1, Some(addr(NAT))), "shard {shard}");
+    }
+    for shard in 0..8 {
+        assert!(sends(&mut world, shard, "203.0.113.7:40002", &request(0)).is_empty());
+    }
 }
 
 #[test]

@@ -49,8 +49,8 @@ pub trait Adapter {
     /// A connection has ended, here or on another shard: its flow leads nowhere any more.
     fn handle_lost(&mut self, cx: &mut Cx<'_>, flow: Flow);
 
-    /// A terminal pinged another shard by this flow, or answered a ping there (`pong`).
-    fn handle_heard(&mut self, cx: &mut Cx<'_>, flow: Flow, pong: bool);
+    /// A terminal pinged another shard by this flow, or answered a ping there.
+    fn handle_heard(&mut self, cx: &mut Cx<'_>, flow: Flow, ping: &[u8]);
 
     /// Do whatever is due.
     fn handle_timeout(&mut self, cx: &mut Cx<'_>);

@@ -93,7 +93,7 @@ impl Sip {
         if input.bytes == b"\r\n\r\n" {
             cx.send(input.flow, &b"\r\n"[..]);
         }
-        self.heard_or_tell(cx, input.flow, input.bytes == b"\r\n");
+        self.heard_or_tell(cx, input);
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Sip {
             cx.dropped(DropReason::Malformed);
             return Err(Fault::Malformed("STUN"));
         };
-        self.heard_or_tell(cx, input.flow, false);
+        self.heard_or_tell(cx, input);
         let answer = stun::respond(&request, input.flow.remote);
         if answer.len() > input.bytes.len() && !self.bindings.proves(&input.flow) {
             cx.dropped(DropReason::UnprovenPing);
@@ -120,8 +120,18 @@ impl Sip {
         Ok(())
     }
 
+    /// The shard that received a STUN request did not know its flow, but here a registration proves it.
+    pub(super) fn answer_elsewhere(&self, cx: &mut Cx<'_>, flow: Flow, ping: &[u8]) {
+        let Some(request) = stun::Request::parse(ping) else { return };
+        let answer = stun::respond(&request, flow.remote);
+        if answer.len() > ping.len() && self.bindings.proves(&flow) {
+            cx.send(flow, answer);
+        }
+    }
+
     /// A ping may come in at a shard that does not hold the registration: the others are told, if not too often.
-    fn heard_or_tell(&mut self, cx: &mut Cx<'_>, flow: Flow, pong: bool) {
+    fn heard_or_tell(&mut self, cx: &mut Cx<'_>, input: &Input<'_>) {
+        let (flow, pong) = (input.flow, input.bytes == b"\r\n");
         let access = cx.realm(&flow).is_some_and(|realm| realm.side == Side::Access);
         if !access || self.heard_by(cx, &flow, pong) || self.told > cx.now + TELL * TELL_BURST {
             return;
@@ -129,7 +139,8 @@ impl Sip {
         self.told = self.told.max(cx.now) + TELL;
         for shard in (0..cx.mapping.shards).map(ShardId) {
             if shard != cx.shard {
-                cx.cross(shard, Crossing::Heard { flow, pong });
+                let ping = bytes::Bytes::copy_from_slice(input.bytes);
+                cx.cross(shard, Crossing::Heard { flow, ping });
             }
         }
     }

@@ -163,8 +163,10 @@ impl Adapter for Sip {
         Self::go_out(cx, from);
     }
 
-    fn handle_heard(&mut self, cx: &mut Cx<'_>, flow: Flow, pong: bool) {
-        self.heard_by(cx, &flow, pong);
+    fn handle_heard(&mut self, cx: &mut Cx<'_>, flow: Flow, ping: &[u8]) {
+        if self.heard_by(cx, &flow, ping == b"\r\n") {
+            self.answer_elsewhere(cx, flow, ping);
+        }
     }
 
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
