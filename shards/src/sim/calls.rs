@@ -123,7 +123,7 @@ impl Calls {
             ("REFER", Some(slot)) => self.refer_arrived(now, stack, (key, slot), msg, from),
             ("NOTIFY", Some(slot)) => {
                 self.answer(now, stack, key, msg, from);
-                self.touch(now, stack, slot, |call, stack| call.notified(now, stack, msg));
+                self.touch(now, stack, slot, |call, _| call.notified(msg));
             }
             ("INVITE", None) if msg.tag("To").is_none() => self.offered(now, stack, key, msg, from),
             ("INVITE", Some(slot)) if msg.tag("To").is_some() => {

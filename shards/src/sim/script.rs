@@ -134,12 +134,9 @@ impl Call {
     }
 
     /// What a NOTIFY says about our REFER.
-    pub(super) fn notified(&mut self, now: Instant, stack: &mut Stack, msg: &Msg) {
+    pub(super) fn notified(&mut self, msg: &Msg) {
         let status = msg.body().split(' ').nth(1).and_then(|code| code.parse().ok());
         self.story.referred = status.or(self.story.referred);
-        if status.is_some_and(|code| code >= 200) {
-            self.hang_up(now, stack);
-        }
     }
 
     /// Tell who referred us how it goes (RFC 3515 section 2.4.4).

@@ -19,7 +19,7 @@ pub enum Script {
     Hold,
     /// The caller offers anew at half of the talk, and changes nothing.
     Reinvite,
-    /// The caller refers the callee to somebody else at half of the talk (RFC 3515), and hangs up once that is answered.
+    /// The caller refers the callee to somebody else at half of the talk (RFC 3515); their own call ends as ever.
     Refer,
     /// The caller loses power.
     Abandon(Abandon),
