@@ -194,6 +194,10 @@ impl Calls {
         from: SocketAddr,
         bytes: &[u8],
     ) {
+        if bytes.is_empty() {
+            // It keeps a NAT's mapping, and says nothing (RFC 6263 section 4.1).
+            return;
+        }
         let even = port & !1;
         let slot = match self.by_port.get(&even) {
             Some(&slot) => slot,

@@ -165,7 +165,8 @@ pub(super) enum Own {
 
 /// All transactions of the shard.
 pub(super) struct Transactions {
-    table: Table<Transaction>,
+    /// Boxed: after a burst the table keeps its slots, and they must be small.
+    table: Table<Box<Transaction>>,
     incoming: HashMap<Vec<u8>, Key, Keyed>,
     loops: HashMap<u64, Key, Keyed>,
     by_stream: HashMap<StreamId, Vec<Key>, Keyed>,
@@ -207,11 +208,11 @@ impl Transactions {
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Transaction> {
-        self.table.get(key)
+        self.table.get(key).map(|transaction| &**transaction)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Transaction> {
-        self.table.get_mut(key)
+        self.table.get_mut(key).map(|transaction| &mut **transaction)
     }
 
     /// Does any transaction send from this address of ours?
@@ -246,7 +247,7 @@ impl Transactions {
         }
         let (matched_by, mark) = (transaction.matched_by.clone(), transaction.loop_mark);
         let stream = transaction.client.stream;
-        let key = self.table.insert(transaction);
+        let key = self.table.insert(Box::new(transaction));
         self.incoming.insert(matched_by, key);
         self.loops.insert(mark, key);
         self.ride(key, stream);
@@ -254,7 +255,7 @@ impl Transactions {
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Transaction> {
-        let transaction = self.table.remove(key)?;
+        let transaction = *self.table.remove(key)?;
         self.incoming.remove(&transaction.matched_by);
         if self.looped(transaction.loop_mark) == Some(key) {
             self.loops.remove(&transaction.loop_mark);
