@@ -174,11 +174,13 @@ fn core_flow(cx: &mut Cx<'_>, dialog: &Dialog, target: &Bytes) -> Option<Flow> {
 /// Where a softswitch wants the requests of a dialog: its first route or its contact, as long as that is a place
 /// that belongs to it.
 fn next_hop(dialog: &Dialog, target: &Bytes) -> Option<Server> {
-    let route = dialog.legs[at(Side::Core)].routes.first().unwrap_or(target);
+    let first = dialog.legs[at(Side::Core)].routes.first();
+    let route = first.unwrap_or(target);
     let span = Span::new(0, route.len());
-    let uri = match NameAddr::parse(route, span) {
-        Ok(addr) => addr.uri,
-        Err(_) => Uri::parse(route, span).ok()?,
+    // A target is a URI, whose parameters are its own; a route is a name-addr.
+    let uri = match first {
+        Some(_) => NameAddr::parse(route, span).ok()?.uri,
+        None => Uri::parse(route, span).ok()?,
     };
     let ip = uri.host_ip(route).filter(|ip| dialog.softswitch.accepts(*ip))?;
     let transport = transport_of(route, &uri);
