@@ -37,6 +37,11 @@ impl<T> Table<T> {
         Key { slot, generation: self.generation }
     }
 
+    /// Give back the room of removed entries after the last one that is there.
+    pub fn shrink(&mut self) {
+        self.slab.shrink_to_fit();
+    }
+
     /// The entry, unless it was removed.
     pub fn get(&self, key: Key) -> Option<&T> {
         self.slab

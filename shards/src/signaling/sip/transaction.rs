@@ -27,6 +27,9 @@ pub(super) const LINGER: Duration = Duration::from_secs(32);
 /// Timer K: how long answers may still arrive when nothing is repeated to us (T4).
 const QUIET: Duration = Duration::from_secs(5);
 
+/// Room for so many transactions is kept when there is none.
+const ROOM: usize = 1024;
+
 /// Begins every branch that Portolan makes.
 const COOKIE: &str = "z9hG4bKpl";
 
@@ -264,7 +267,17 @@ impl Transactions {
         if let Some(guest) = transaction.guest {
             self.discharge(guest);
         }
+        self.rest();
         Some(transaction)
+    }
+
+    /// After a burst, when nothing is left of it, its room is given back.
+    fn rest(&mut self) {
+        if self.table.len() == 0 && self.incoming.capacity() > ROOM {
+            self.table.shrink();
+            self.incoming.shrink_to_fit();
+            self.loops.shrink_to_fit();
+        }
     }
 
     fn discharge(&mut self, guest: IpAddr) {
