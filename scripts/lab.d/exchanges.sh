@@ -3,7 +3,9 @@
 # directions: a terminal behind a NAT calls the trunk ("out"), the trunk calls a registered terminal ("in").
 
 EXCHANGES=(early ringback delayed on-hold withdraw prack update timer refer subscribe message info redirect fork refuse late overload)
-# NAME-DIRECTION of those that Portolan does not pass yet: run with ONLY=yes, which runs all.
+# NAME-DIRECTION of those that cannot pass yet: run with ONLY=yes, which runs all. redirect-out: SIPp answers the second INVITE
+# of a call to where the first came from, here the softswitch that redirected. redirect-in: Portolan answers 404 to a trunk that
+# follows a terminal to a private address that is not its registered Contact.
 PENDING=(redirect-out redirect-in)
 
 # What a peer on this side must never read.
