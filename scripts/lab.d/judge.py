@@ -8,7 +8,7 @@ judge.py [--media N] [--call-id] [--sealed SIDE] ACCESS.pcapng CORE.pcapng
 3. Media only on ports that were announced before, on both sides; on the core side both ends of it. Not on a side whose
    signaling is --sealed by TLS.
 4. No media packet changed on its way, and none invented.
-5. No port unreachable before the first farewell (BYE, CANCEL or a refusal).
+5. No port unreachable before the first farewell (BYE, CANCEL or a refusal), but for a terminal that is asked whether it lives.
 6. With --media: every leg that carried media carried at least N packets each way, and there was such a leg.
 
 Exit 0 if all hold; else each offence is a line.
@@ -208,7 +208,13 @@ def altered(media):
 
 
 def unreachable(packets):
+    # A terminal that has registered and does not listen yet may be asked whether it lives.
+    asked = set()
     for p in packets:
+        if p.payload.startswith(b"OPTIONS sip:") and p.icmp != "unreachable":
+            asked.add(p.target)
+        if p.icmp == "unreachable" and (p.source[0], p.target[1]) in asked:
+            continue
         if b"BYE sip:" in p.payload or b"CANCEL sip:" in p.payload or re.match(rb"SIP/2.0 [456]", p.payload):
             return
         if p.icmp == "unreachable":

@@ -1,7 +1,7 @@
 //! Server transactions: the hop to a request's sender (RFC 3261 section 17.2, RFC 6026 section 7.1).
 
 use super::reply::Reply;
-use super::transaction::{Cancel, Half, Resend, Transaction};
+use super::transaction::{Cancel, Half, LINGER, Resend, Transaction};
 use super::{Sip, answer_flow, hop};
 use crate::fault::Fault;
 use crate::io::DropReason;
@@ -45,7 +45,11 @@ impl Sip {
                 transaction.accepted.push((tag.unwrap_or_default(), bytes.clone()));
             }
             let (expires, again) = (transaction.expires, transaction.reply_again);
-            self.timers.schedule(expires, super::Wake::Transaction(key));
+            // That of the launch comes first, and is set anew then.
+            let covered = !transaction.is_invite() && transaction.linger() == LINGER;
+            if !covered {
+                self.timers.schedule(expires, super::Wake::Transaction(key));
+            }
             self.arm(key, Half::Reply, again);
         }
         cx.send(server, bytes);
