@@ -273,7 +273,7 @@ impl Transactions {
 
     /// After a burst, when nothing is left of it, its room is given back.
     fn rest(&mut self) {
-        if self.table.len() == 0 && self.incoming.capacity() > ROOM {
+        if self.table.is_empty() && self.incoming.capacity() > ROOM {
             self.table.shrink();
             self.incoming.shrink_to_fit();
             self.loops.shrink_to_fit();
