@@ -20,7 +20,7 @@ impl Sip {
         transaction.again = Transaction::resend_on(&transaction.client, cx.now);
         transaction.expires = cx.now + LINGER;
         let (flow, bytes, again) = (transaction.client, transaction.sent.clone(), transaction.again);
-        let patience = transaction.attempt.as_ref().map(|attempt| attempt.upstream.softswitch.patience);
+        let patience = transaction.patience();
         cx.send(flow, bytes);
         self.arm(key, Half::Request, again);
         self.timers.schedule(cx.now + LINGER, Wake::Transaction(key));
@@ -292,6 +292,15 @@ impl Sip {
 }
 
 impl Transaction {
+    /// How long its receiver is waited for before something else is done, if there is anything else to do.
+    fn patience(&self) -> Option<Duration> {
+        let attempt = self.attempt.as_ref()?;
+        let softswitch = &attempt.upstream.softswitch;
+        let survives = matches!(&self.purpose, Purpose::Register(asked) if asked.survival.is_some());
+        let others = softswitch.targets.iter().any(|server| !attempt.tried.contains(server));
+        (survives || others).then_some(softswitch.patience)
+    }
+
     /// Where and what this half repeats.
     fn repeated(&self, half: Half) -> Option<(Flow, Bytes)> {
         match half {

@@ -277,6 +277,8 @@ impl Transactions {
             self.table.shrink();
             self.incoming.shrink_to_fit();
             self.loops.shrink_to_fit();
+            self.by_stream.shrink_to_fit();
+            self.guests.shrink_to_fit();
         }
     }
 
