@@ -34,6 +34,8 @@ pub enum Output {
     Connect {
         /// The flow that the connection will be.
         flow: Flow,
+        /// What is spoken on it.
+        proto: Proto,
         /// TLS: the name that the peer's certificate must have; its address when there is none.
         name: Option<Arc<str>>,
     },
@@ -68,6 +70,8 @@ pub enum Output {
 pub struct Listener {
     /// The realm whose traffic arrives here.
     pub realm: RealmId,
+    /// What is spoken here.
+    pub proto: Proto,
     /// What carries the messages.
     pub transport: Transport,
     /// The address to bind.

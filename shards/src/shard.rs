@@ -6,10 +6,10 @@ use crate::io::{Crossing, DropReason, Input, Listener, Output, Target, Verdict};
 use crate::random::Rng;
 use crate::realm::{Mapping, Realm, Softswitch};
 use crate::session::Sessions;
+use crate::signaling::Cx;
+use crate::signaling::adapters::Adapters;
 use crate::signaling::label::Sealer;
-use crate::signaling::sip::Sip;
 use crate::signaling::streams::Streams;
-use crate::signaling::{Adapter, Cx};
 use crate::stats::Stats;
 use crate::types::{Flow, Instant, MediaPort, Proto, ShardId, Side, Transport};
 use bytes::Bytes;
@@ -28,7 +28,7 @@ pub struct Shard {
     sealer: Sealer,
     rng: Rng,
     sessions: Sessions,
-    sip: Sip,
+    adapters: Adapters,
     streams: Streams,
     stats: Stats,
     out: VecDeque<Output>,
@@ -57,7 +57,7 @@ impl Shard {
             softswitches: Vec::new(),
             listeners: Vec::new(),
             sessions: Sessions::default(),
-            sip: Sip::new(&mut rng),
+            adapters: Adapters::new(&mut rng),
             streams: Streams::new(&mut rng),
             rng,
             stats: Stats::default(),
@@ -67,7 +67,7 @@ impl Shard {
             hush: now + HUSH,
         };
         shard.take_mapping(now, mapping);
-        shard.with(now, Sip::handle_reload);
+        shard.with(now, Adapters::handle_reload);
         shard
     }
 
@@ -82,9 +82,7 @@ impl Shard {
         self.streams.heard(now, &flow);
         let input = Input { flow, ..input };
         let shard = self.id;
-        let owner = self.with(now, |_, cx| match proto {
-            Proto::Sip => Sip::owner(cx, &input).unwrap_or(shard),
-        });
+        let owner = self.with(now, |_, cx| Adapters::owner(cx, proto, &input).unwrap_or(shard));
         if owner == self.id {
             return self.process(now, proto, input, None);
         }
@@ -100,9 +98,9 @@ impl Shard {
                 self.process(now, proto, Input { flow, bytes: &bytes }, target);
             }
             Crossing::Transmit { flow, bytes } => self.with(now, |_, cx| cx.send(flow, bytes)),
-            Crossing::FlowMoved { old, new } => self.with(now, |sip, cx| sip.handle_moved(cx, old, new)),
-            Crossing::Heard { flow, ping } => self.with(now, |sip, cx| sip.handle_heard(cx, flow, &ping)),
-            Crossing::FlowLost { flow } => self.with(now, |sip, cx| sip.handle_lost(cx, flow)),
+            Crossing::FlowMoved { old, new } => self.with(now, |all, cx| all.handle_moved(cx, old, new)),
+            Crossing::Heard { flow, ping } => self.with(now, |all, cx| all.handle_heard(cx, flow, &ping)),
+            Crossing::FlowLost { flow } => self.with(now, |all, cx| all.handle_lost(cx, flow)),
         }
     }
 
@@ -131,7 +129,7 @@ impl Shard {
         for to in (0..self.mapping.shards).map(ShardId).filter(|to| *to != own) {
             self.with(now, |_, cx| cx.cross(to, Crossing::FlowLost { flow }));
         }
-        self.with(now, |sip, cx| sip.handle_lost(cx, flow));
+        self.with(now, |all, cx| all.handle_lost(cx, flow));
     }
 
     /// The fast door: one media packet.
@@ -151,7 +149,7 @@ impl Shard {
 
     /// Do what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.with(now, Sip::handle_timeout);
+        self.with(now, Adapters::handle_timeout);
         self.hang_up_silent(now);
         self.settle(now);
     }
@@ -159,7 +157,7 @@ impl Shard {
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let hush = (!self.streams.is_empty()).then_some(self.hush);
-        [self.sip.poll_timeout(), self.sweep, hush].into_iter().flatten().min()
+        [self.adapters.poll_timeout(), self.sweep, hush].into_iter().flatten().min()
     }
 
     /// The next thing that the world must do.
@@ -171,7 +169,7 @@ impl Shard {
     pub fn reload(&mut self, now: Instant, mapping: Arc<Mapping>) {
         self.take_mapping(now, mapping);
         self.sweep = Some(now);
-        self.with(now, Sip::handle_reload);
+        self.with(now, Adapters::handle_reload);
         self.settle(now);
     }
 
@@ -182,7 +180,7 @@ impl Shard {
 
     /// All counters, with the gauges brought up to date.
     pub fn stats(&mut self) -> Stats {
-        self.with(Instant::ZERO, |sip, cx| sip.gauges(cx));
+        self.with(Instant::ZERO, |all, cx| all.gauges(cx));
         self.stats.sessions = self.sessions.len() as u64;
         self.stats.media_granted = self.sessions.granted();
         self.stats.ports = self.sessions.ports_held() as u64;
@@ -222,17 +220,15 @@ impl Shard {
     }
 
     fn process(&mut self, now: Instant, proto: Proto, input: Input<'_>, target: Option<Target>) {
-        let result = self.with(now, |sip, cx| match proto {
-            Proto::Sip => sip.handle_input(cx, input, target),
-        });
+        let result = self.with(now, |all, cx| all.handle_input(cx, proto, input, target));
         if let Err(fault) = result {
             tracing::debug!(shard = self.id.0, %fault, "signaling message not passed on");
         }
         self.sessions.refill(now, &mut self.rng, &mut self.out);
     }
 
-    /// Lend everything but the adapter to the adapter.
-    fn with<R>(&mut self, now: Instant, f: impl FnOnce(&mut Sip, &mut Cx<'_>) -> R) -> R {
+    /// Lend everything but the adapters to the adapters.
+    fn with<R>(&mut self, now: Instant, f: impl FnOnce(&mut Adapters, &mut Cx<'_>) -> R) -> R {
         let mut cx = Cx {
             now,
             shard: self.id,
@@ -247,7 +243,7 @@ impl Shard {
             stats: &mut self.stats,
             out: &mut self.out,
         };
-        f(&mut self.sip, &mut cx)
+        f(&mut self.adapters, &mut cx)
     }
 
     fn take_mapping(&mut self, now: Instant, mapping: Arc<Mapping>) {
@@ -283,7 +279,7 @@ impl Shard {
         let wanted = wanted(&self.mapping, self.id);
         let needed = |open: &Listener| {
             wanted.iter().any(|wanted| same_place(wanted, open))
-                || self.sip.uses(open.transport, open.address)
+                || self.adapters.uses(open.transport, open.address)
         };
         for listener in self.listeners.extract_if(.., |open| !needed(open)) {
             self.out.push_back(Output::Unlisten(listener));
@@ -291,9 +287,10 @@ impl Shard {
     }
 
     fn forget_realms(&mut self) {
-        let (mapping, sip) = (&self.mapping, &self.sip);
-        self.softswitches.retain(|s| mapping.softswitches.contains(s) || sip.uses_softswitch(s));
-        let gone = |realm: &mut Arc<Realm>| mapping.realm(realm.id).is_none() && !sip.uses_realm(realm.id);
+        let (mapping, adapters) = (&self.mapping, &self.adapters);
+        self.softswitches.retain(|s| mapping.softswitches.contains(s) || adapters.uses_softswitch(s));
+        let gone =
+            |realm: &mut Arc<Realm>| mapping.realm(realm.id).is_none() && !adapters.uses_realm(realm.id);
         for realm in self.realms.extract_if(.., gone) {
             self.sessions.retire(realm.id, &mut self.out);
         }
@@ -305,6 +302,7 @@ fn wanted(mapping: &Mapping, shard: ShardId) -> Vec<Listener> {
     let shared = mapping.realms.iter().flat_map(|realm| {
         let listener = |&(transport, port)| Listener {
             realm: realm.id,
+            proto: Proto::Sip,
             transport,
             address: SocketAddr::new(realm.address, port),
             shared: true,
@@ -312,7 +310,13 @@ fn wanted(mapping: &Mapping, shard: ShardId) -> Vec<Listener> {
         realm.sip.iter().map(listener).collect::<Vec<_>>()
     });
     let own = mapping.realms.iter().flat_map(|realm| {
-        let own = |(transport, address)| Listener { realm: realm.id, transport, address, shared: false };
+        let own = |(transport, address)| Listener {
+            realm: realm.id,
+            proto: Proto::Sip,
+            transport,
+            address,
+            shared: false,
+        };
         mapping.homes(realm, shard).into_iter().map(own).collect::<Vec<_>>()
     });
     shared.chain(own).collect()

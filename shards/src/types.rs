@@ -79,10 +79,20 @@ impl Side {
 }
 
 /// A signaling protocol that Portolan speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Proto {
     /// RFC 3261.
+    #[default]
     Sip,
+}
+
+impl Proto {
+    /// Its name in figures and configurations.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+        }
+    }
 }
 
 /// What carries a signaling message.

@@ -8,7 +8,7 @@ use crate::io::streams::{Event, Network, Refusal, StreamSink, StreamSlot};
 use bytes::Bytes;
 use portolan_shards::io::{DropReason, Listener};
 use portolan_shards::limits::MAX_STREAM_MESSAGE;
-use portolan_shards::types::{Flow, Instant, Transport};
+use portolan_shards::types::{Flow, Instant, Proto, Transport};
 use portolan_shards::wire::sip::Frame;
 use std::io;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ impl<B: Brain> Station<B> {
     }
 
     /// Dials.
-    pub(super) fn dial(&mut self, ring: &mut impl Network, flow: Flow, name: Option<&str>) {
+    pub(super) fn dial(&mut self, ring: &mut impl Network, flow: Flow, proto: Proto, name: Option<&str>) {
         self.lines.figures.dialled += 1;
         let layers = self.layers_to(&flow, name);
         let dialled = layers.and_then(|layers| {
@@ -43,7 +43,7 @@ impl<B: Brain> Station<B> {
         });
         match dialled {
             Ok((slot, layers)) => {
-                self.lines.put_line(Line::new(slot, flow, layers, true));
+                self.lines.put_line(Line::new(slot, flow, proto, layers, true));
                 self.lines.expect(slot, Some(self.now()));
             }
             Err(error) => {
@@ -154,13 +154,13 @@ impl<B: Brain> Station<B> {
         let listener = self.lines.listener(listener);
         let begun = listener.and_then(|listener| {
             let layers = self.layers_for(&listener)?;
-            Some((self.brain().accepted(now, &listener, remote)?, layers))
+            Some((self.brain().accepted(now, &listener, remote)?, listener.proto, layers))
         });
         match begun {
-            Some((flow, layers)) => {
+            Some((flow, proto, layers)) => {
                 self.lines.figures.accepted += 1;
                 let expected = layers.is_some();
-                self.lines.put_line(Line::new(slot, flow, layers, false));
+                self.lines.put_line(Line::new(slot, flow, proto, layers, false));
                 self.lines.expect(slot, expected.then_some(now));
             }
             None => {
@@ -220,7 +220,6 @@ impl<B: Brain> Station<B> {
     /// Takes octets as they come from the network.
     fn received(&mut self, ring: &mut impl Network, slot: StreamSlot, octets: &[u8]) {
         let Some(line) = self.lines.line(slot) else { return };
-        let flow = line.flow;
         let Some(layers) = &mut line.layers else { return self.feed(ring, slot, octets) };
         let (mut up, before) = (Upward::default(), layers.is_ready());
         let taken = layers.take(octets, &mut up);
@@ -230,7 +229,7 @@ impl<B: Brain> Station<B> {
             self.lines.expect(slot, None);
         }
         if whole && ready {
-            self.messages(ring, slot, flow, &up);
+            self.messages(ring, slot, &up);
         } else if !up.stream.is_empty() {
             self.feed(ring, slot, &up.stream);
         }
@@ -248,10 +247,10 @@ impl<B: Brain> Station<B> {
     }
 
     /// Hands over messages that came whole.
-    fn messages(&mut self, ring: &mut impl Network, slot: StreamSlot, flow: Flow, up: &Upward) {
+    fn messages(&mut self, ring: &mut impl Network, slot: StreamSlot, up: &Upward) {
         for message in &up.messages {
-            if self.lines.line(slot).is_some() {
-                self.message(ring, flow, message);
+            if let Some((proto, flow)) = self.lines.line(slot).map(|line| (line.proto, line.flow)) {
+                self.message(ring, proto, flow, message);
             }
         }
         // Octets that have made nothing whole are a part of something that is to be whole in time.
@@ -287,15 +286,15 @@ impl<B: Brain> Station<B> {
         let mut at = 0;
         loop {
             let line = self.lines.line(slot)?;
-            let flow = line.flow;
+            let (proto, flow) = (line.proto, line.flow);
             match line.intake.next(&stream[at..]) {
                 Frame::Message(len) | Frame::Ping(len) | Frame::Pong(len) => {
-                    self.message(ring, flow, &stream[at..at + len]);
+                    self.message(ring, proto, flow, &stream[at..at + len]);
                     at += len;
                 }
                 Frame::Partial => return Some(at),
                 Frame::Broken(fault) => {
-                    tracing::debug!(remote = %flow.remote, ?fault, "not a stream of SIP messages");
+                    tracing::debug!(remote = %flow.remote, ?fault, "not a stream of messages");
                     self.brain().dropped(DropReason::Malformed);
                     self.give_up(ring, slot, StreamEnd::Malformed);
                     self.drain_outputs(ring);

@@ -4,7 +4,7 @@ use super::layers::Layers;
 use crate::io::streams::StreamSlot;
 use portolan_shards::io::Listener;
 use portolan_shards::limits::STREAM_STALL;
-use portolan_shards::types::{Flow, Instant, StreamId, Transport};
+use portolan_shards::types::{Flow, Instant, Proto, StreamId, Transport};
 use portolan_shards::wire::sip::Framer;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -66,6 +66,8 @@ pub struct StreamFigures {
 pub(super) struct Line {
     pub(super) slot: StreamSlot,
     pub(super) flow: Flow,
+    /// What is spoken on it.
+    pub(super) proto: Proto,
     /// TLS and WebSocket; `None`: messages as they are.
     pub(super) layers: Option<Box<Layers>>,
     pub(super) intake: Intake,
@@ -76,9 +78,15 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(slot: StreamSlot, flow: Flow, layers: Option<Layers>, dialling: bool) -> Self {
+    pub(super) fn new(
+        slot: StreamSlot,
+        flow: Flow,
+        proto: Proto,
+        layers: Option<Layers>,
+        dialling: bool,
+    ) -> Self {
         let (layers, intake) = (layers.map(Box::new), Intake::default());
-        Self { slot, flow, layers, intake, dialling, due: None }
+        Self { slot, flow, proto, layers, intake, dialling, due: None }
     }
 }
 

@@ -128,7 +128,7 @@ impl<B: Brain> Station<B> {
         match output {
             Output::Transmit { flow, bytes } if flow.stream.is_some() => self.write(ring, &flow, &bytes),
             Output::Transmit { flow, bytes } => self.transmit(ring, flow, bytes),
-            Output::Connect { flow, name } => self.dial(ring, flow, name.as_deref()),
+            Output::Connect { flow, proto, name } => self.dial(ring, flow, proto, name.as_deref()),
             Output::Disconnect(flow) => self.disconnect(ring, &flow),
             Output::KeepOpen { port, to } => self.keep_open(ring, port, to),
             Output::OpenPort(port) => self.open_port(ring, port),
@@ -200,8 +200,8 @@ impl<B: Brain> Station<B> {
     }
 
     /// Hands one signaling message to the brain and does what follows from it.
-    pub(super) fn message(&mut self, ring: &mut impl Network, flow: Flow, bytes: &[u8]) {
-        self.brain.handle_message(self.now, Proto::Sip, Input { flow, bytes });
+    pub(super) fn message(&mut self, ring: &mut impl Network, proto: Proto, flow: Flow, bytes: &[u8]) {
+        self.brain.handle_message(self.now, proto, Input { flow, bytes });
         self.drain_outputs(ring);
     }
 }
@@ -210,9 +210,9 @@ impl<B: Brain, D: Network> Sink<D> for Station<B> {
     fn arrived(&mut self, ring: &mut D, arrival: Arrival<'_>) -> Option<Forward> {
         match self.sockets.place(arrival.slot)? {
             Place::Media(port) => self.media(port, arrival.from, arrival.payload),
-            Place::Signaling(Listener { realm, transport, address: local, .. }) => {
+            Place::Signaling(Listener { realm, proto, transport, address: local, .. }) => {
                 let flow = Flow { realm, transport, local, remote: arrival.from, stream: None };
-                self.message(ring, flow, arrival.payload);
+                self.message(ring, proto, flow, arrival.payload);
                 None
             }
         }

@@ -44,6 +44,7 @@ impl Echo {
         for realm in &mapping.realms {
             let listener = |transport, port, shared| Listener {
                 realm: realm.id,
+                proto: Proto::Sip,
                 transport,
                 address: SocketAddr::new(realm.address, port),
                 shared,
@@ -73,7 +74,7 @@ impl Echo {
         let flow = self.begin(flow);
         self.dialled.extend(flow.stream);
         let name = words.get(3).map(|name| (*name).into());
-        self.outputs.push_back(Output::Connect { flow, name });
+        self.outputs.push_back(Output::Connect { flow, proto: Proto::Sip, name });
         self.say(flow, "hello\r\n\r\n");
     }
 

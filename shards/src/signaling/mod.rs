@@ -1,5 +1,6 @@
 //! Protocol state machines, a folder each. They reach sessions and the world only through [`Cx`].
 
+pub mod adapters;
 pub mod label;
 pub mod sdp;
 pub mod sip;
@@ -18,7 +19,7 @@ use label::Sealer;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use streams::Streams;
+use streams::{Lane, Streams};
 
 /// What every protocol of the house can do: the one shape.
 pub trait Adapter {
@@ -115,15 +116,15 @@ impl Cx<'_> {
         }
     }
 
-    /// The flow from `local` to a softswitch's server; a connection is dialled if there is none.
-    pub fn toward(&mut self, realm: &Realm, local: SocketAddr, server: &Server) -> Flow {
+    /// The flow from `local` to a softswitch's server; a connection is dialled if there is none in this lane.
+    pub fn toward(&mut self, lane: Lane, realm: &Realm, local: SocketAddr, server: &Server) -> Flow {
         if !server.transport.is_reliable() {
             let (transport, remote) = (server.transport, server.address);
             return Flow { realm: realm.id, transport, local, remote, stream: None };
         }
-        let (flow, fresh) = self.streams.toward(self.now, self.shard, realm.id, local, server);
+        let (flow, fresh) = self.streams.toward(self.now, self.shard, lane, realm.id, local, server);
         if fresh {
-            self.out.push_back(Output::Connect { flow, name: server.name.clone() });
+            self.out.push_back(Output::Connect { flow, proto: lane.proto, name: server.name.clone() });
         }
         flow
     }

@@ -7,7 +7,7 @@ use crate::io::Listener;
 use crate::limits::Limits;
 use crate::random::{Keyed, Rng};
 use crate::realm::Server;
-use crate::types::{Flow, Instant, RealmId, ShardId, Transport};
+use crate::types::{Flow, Instant, Proto, RealmId, ShardId, Transport};
 use hashbrown::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,8 +29,24 @@ struct Open {
     dialled: bool,
 }
 
+/// Whose messages share a dialled connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lane {
+    /// What is spoken on it.
+    pub proto: Proto,
+    /// 0 is everybody's; a peer that must have a connection of its own has a number of its own.
+    pub number: u32,
+}
+
+impl Lane {
+    /// The one connection for all messages of a protocol.
+    pub const fn shared(proto: Proto) -> Self {
+        Self { proto, number: 0 }
+    }
+}
+
 /// What a dialled connection is for.
-type Dialled = (RealmId, Transport, SocketAddr, Option<std::sync::Arc<str>>);
+type Dialled = (Lane, RealmId, Transport, SocketAddr, Option<std::sync::Arc<str>>);
 
 impl Streams {
     /// No connection.
@@ -83,11 +99,12 @@ impl Streams {
         &mut self,
         now: Instant,
         shard: ShardId,
+        lane: Lane,
         realm: RealmId,
         local: SocketAddr,
         server: &Server,
     ) -> (Flow, bool) {
-        let key = (realm, server.transport, server.address, server.name.clone());
+        let key = (lane, realm, server.transport, server.address, server.name.clone());
         if let Some(flow) = self.dialled.get(&key) {
             return (*flow, false);
         }

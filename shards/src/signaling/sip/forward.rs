@@ -4,7 +4,7 @@ use super::hop::{self, Ours, Pair, Rewrite};
 use super::reply::Reply;
 use super::request::Upstream;
 use super::transaction::{Attempt, Purpose, Transaction};
-use super::{Sip, answer_flow, body, session_timer};
+use super::{LANE, Sip, answer_flow, body, session_timer};
 use crate::limits::Limits;
 use crate::realm::{Large, Realm, Server};
 use crate::signaling::Cx;
@@ -196,7 +196,7 @@ fn grown(cx: &mut Cx<'_>, sent: &[u8], flow: &Flow) -> Option<(Arc<Realm>, Flow)
     }
     let local = realm.home(cx.shard, Transport::Tcp)?;
     let server = Server { transport: Transport::Tcp, ..Server::udp(flow.remote) };
-    let flow = cx.toward(&realm, local, &server);
+    let flow = cx.toward(LANE, &realm, local, &server);
     Some((realm, flow))
 }
 

@@ -37,6 +37,7 @@ mod transaction;
 mod within;
 mod xml_body;
 
+use super::streams::Lane;
 use super::{Adapter, Cx};
 use crate::fault::Fault;
 use crate::io::{Crossing, DropReason, Input, Target};
@@ -61,6 +62,9 @@ use transaction::{Half, Purpose, Transactions};
 const DIALOG_IDLE: Duration = Duration::from_secs(3600);
 /// A call on hold may be silent this many times longer than one that should carry media.
 const HELD_FACTOR: u32 = 12;
+
+/// Connections to softswitches are shared by all that is said to them.
+const LANE: Lane = Lane::shared(Proto::Sip);
 
 /// SIP on one shard.
 pub struct Sip {

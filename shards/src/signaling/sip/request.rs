@@ -6,7 +6,7 @@ use super::hop::{self, Ours, Pair};
 use super::place::{self, Place};
 use super::reply::Reply;
 use super::transaction::{Branch, Purpose, Transaction};
-use super::{Ended, Sip, Wake, body, owner, session_timer};
+use super::{Ended, LANE, Sip, Wake, body, owner, session_timer};
 use crate::fault::Fault;
 use crate::io::{DropReason, Target};
 use crate::realm::{Realm, Server, Softswitch};
@@ -32,7 +32,7 @@ impl Upstream {
     pub(super) fn flow_to(&self, cx: &mut Cx<'_>, server: &Server) -> (Flow, Ours) {
         let home = self.core.home(cx.shard, server.transport);
         let local = home.unwrap_or_else(|| SocketAddr::new(self.core.address, 0));
-        let flow = cx.toward(&self.core, local, server);
+        let flow = cx.toward(LANE, &self.core, local, server);
         (flow, Ours::of(&self.core, &flow).toward(&self.softswitch))
     }
 }

@@ -6,7 +6,7 @@ use super::hop::{self, Ours, Pair};
 use super::reply::Reply;
 use super::request::media_refusal;
 use super::transaction::{Branch, LINGER, Named, Purpose};
-use super::{DIALOG_IDLE, Sip, number};
+use super::{DIALOG_IDLE, LANE, Sip, number};
 use crate::fault::Fault;
 use crate::io::DropReason;
 use crate::realm::Server;
@@ -168,7 +168,7 @@ fn core_flow(cx: &mut Cx<'_>, dialog: &Dialog, target: &Bytes) -> Option<Flow> {
         (transport == Transport::Udp).then(|| Server::udp(address))
     })?;
     let local = leg.realm.home(cx.shard, server.transport).unwrap_or(leg.flow.local);
-    Some(cx.toward(&leg.realm.clone(), local, &server))
+    Some(cx.toward(LANE, &leg.realm.clone(), local, &server))
 }
 
 /// Where a softswitch wants the requests of a dialog: its first route or its contact, as long as that is a place
