@@ -3,6 +3,8 @@
 
 #[path = "../../fuzz/bodies/frame.rs"]
 mod frame;
+#[path = "../../fuzz/bodies/rtcp.rs"]
+mod rtcp;
 #[path = "../../fuzz/bodies/rtp.rs"]
 mod rtp;
 #[path = "../../fuzz/bodies/sdp.rs"]
@@ -103,6 +105,11 @@ fn rtp_corpus_and_its_mutations() {
 }
 
 #[test]
+fn rtcp_corpus_and_its_mutations() {
+    replay("rtcp", rtcp::run);
+}
+
+#[test]
 fn xml_corpus_and_its_mutations() {
     replay("xml", xml::run);
 }
@@ -177,6 +184,7 @@ proptest! {
         frame::run(&bytes);
         sdp::run(&bytes);
         rtp::run(&bytes);
+        rtcp::run(&bytes);
         stun::run(&bytes);
         xml::run(&bytes);
     }
