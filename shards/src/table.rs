@@ -50,6 +50,16 @@ impl<T> Table<T> {
             .map(|(_, value)| value)
     }
 
+    /// The entry that is in a slot now, and its key.
+    pub fn at(&self, slot: u32) -> Option<(Key, &T)> {
+        self.slab.get(slot as usize).map(|(generation, value)| (Key { slot, generation: *generation }, value))
+    }
+
+    /// How many entries were added after the one of this key.
+    pub const fn age(&self, key: Key) -> u32 {
+        self.generation.wrapping_sub(key.generation)
+    }
+
     /// The entry to change, unless it was removed.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let found = self.slab.get_mut(key.slot as usize)?;

@@ -10,10 +10,10 @@ use support::{Sent, World};
 const TERMINALS: u32 = 10_000;
 /// Terminals that register at one moment.
 const BATCH: u32 = 500;
-/// Goal for Portolan's own octets of a binding, tables and timers included.
-const GOAL: i64 = 1024;
+/// Portolan's own octets of a binding at most, tables and timers included. The goal is 1,024 with the allocator's.
+const GOAL: i64 = 500;
 /// Header lines of an answer that is to be repeated come on top, where a policy asks for that.
-const ANSWER: i64 = 256;
+const ANSWER: i64 = 330;
 
 fn register(world: &mut World, n: u32) -> Sent {
     let contact = format!(

@@ -1,29 +1,25 @@
 //! Bindings: where each registered terminal can be reached, as its NAT shows it now.
 
+use super::index::Index;
 use super::keepalive::Alive;
 use super::refresh::Confirmed;
-use crate::random::{Keyed, Rng};
+use crate::random::Rng;
 use crate::realm::{Mapping, Realm, Softswitch};
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, RealmId};
 use crate::wire::sip::same_uri;
-use bytes::Bytes;
-use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// One contact of one address of record. There is one for each terminal at each instant: it is kept small.
 pub(super) struct Binding {
-    pub(super) aor: Arc<Aor>,
+    pub(super) texts: Texts,
     pub(super) realm: Arc<Realm>,
     pub(super) softswitch: Arc<Softswitch>,
-    /// The exact octets of the Contact URI that the terminal registered.
-    pub(super) contact: Bytes,
-    /// `+sip.instance` and `reg-id` (RFC 5626 section 4.2), if the terminal gave both.
-    pub(super) device: Option<Box<[u8]>>,
-    /// The Call-ID under which the terminal last registered it, and the highest CSeq seen there.
-    pub(super) call_id: Box<[u8]>,
+    /// The highest CSeq seen under its Call-ID.
     pub(super) cseq: u32,
     /// The terminal's current flow.
     pub(super) flow: Flow,
@@ -59,14 +55,71 @@ impl Binding {
     pub(super) const fn is_live(&self) -> bool {
         self.expires.is_some() && !self.lost
     }
+
+    /// Whose contact it is.
+    pub(super) fn aor(&self) -> Aor<'_> {
+        Aor {
+            realm: self.realm.id,
+            user: self.texts.part(Texts::USER).into(),
+            host: self.texts.part(Texts::HOST).into(),
+        }
+    }
+
+    /// The exact octets of the Contact URI that the terminal registered.
+    pub(super) fn contact(&self) -> &[u8] {
+        self.texts.part(Texts::CONTACT)
+    }
+
+    /// `+sip.instance` and `reg-id` (RFC 5626 section 4.2), if the terminal gave both.
+    pub(super) fn device(&self) -> Option<&[u8]> {
+        Some(self.texts.part(Texts::DEVICE)).filter(|device| !device.is_empty())
+    }
+
+    /// The Call-ID under which the terminal last registered it.
+    pub(super) fn call_id(&self) -> &[u8] {
+        self.texts.part(Texts::CALL_ID)
+    }
+}
+
+/// What a binding has of texts, one after the other: separate ones would each take the room of a pointer, a length and
+/// the allocator's header.
+pub(super) struct Texts {
+    octets: Box<[u8]>,
+    /// Where each part ends but the last one.
+    ends: [u32; 4],
+}
+
+impl Texts {
+    const USER: usize = 0;
+    const HOST: usize = 1;
+    const CONTACT: usize = 2;
+    const DEVICE: usize = 3;
+    const CALL_ID: usize = 4;
+
+    /// Those of a contact of this address of record.
+    pub(super) fn new(aor: &Aor<'_>, contact: &[u8], device: Option<&[u8]>, call_id: &[u8]) -> Self {
+        let parts = [&*aor.user, &*aor.host, contact, device.unwrap_or_default(), call_id];
+        let mut end = 0;
+        let ends = std::array::from_fn(|n| {
+            end += parts[n].len() as u32;
+            end
+        });
+        Self { octets: parts.concat().into(), ends }
+    }
+
+    fn part(&self, n: usize) -> &[u8] {
+        let start = if n == 0 { 0 } else { self.ends[n - 1] as usize };
+        let end = self.ends.get(n).map_or(self.octets.len(), |end| *end as usize);
+        &self.octets[start..end]
+    }
 }
 
 /// An address of record within a realm: user and host, the host in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Aor {
+pub(super) struct Aor<'a> {
     pub(super) realm: RealmId,
-    pub(super) user: Box<[u8]>,
-    pub(super) host: Box<[u8]>,
+    pub(super) user: Cow<'a, [u8]>,
+    pub(super) host: Cow<'a, [u8]>,
 }
 
 /// A contact as a REGISTER names it: what tells whether it is one that is known already.
@@ -85,11 +138,11 @@ impl Wanted<'_> {
     /// otherwise.
     fn is(&self, binding: &Binding) -> bool {
         if let Some(device) = self.device {
-            return binding.device.as_deref() == Some(device);
+            return binding.device() == Some(device);
         }
         let (old, new) = (&binding.flow, self.flow);
         let near = (old.transport, old.remote.ip()) == (new.transport, new.remote.ip());
-        same_uri(&binding.contact, self.contact) && (near || *binding.call_id == *self.call_id)
+        same_uri(binding.contact(), self.contact) && (near || binding.call_id() == self.call_id)
     }
 }
 
@@ -97,11 +150,11 @@ impl Wanted<'_> {
 pub(super) struct Bindings {
     /// Boxed, because the table grows by doubling.
     table: Table<Box<Binding>>,
-    by_aor: HashMap<Arc<Aor>, SmallVec<[Key; 1]>, Keyed>,
-    /// By hash of the user alone.
-    by_user: HashMap<u64, SmallVec<[Key; 1]>, Keyed>,
-    /// By hash of the way there, whatever the realm is numbered.
-    by_flow: HashMap<u64, SmallVec<[Key; 1]>, Keyed>,
+    by_aor: Index,
+    /// By the user alone.
+    by_user: Index,
+    /// By the way there, whatever the realm is numbered.
+    by_flow: Index,
     /// How many are not lost.
     living: usize,
 }
@@ -112,9 +165,9 @@ impl Bindings {
     pub(super) fn new(rng: &mut Rng) -> Self {
         Self {
             table: Table::starting_at(rng.u64() as u32),
-            by_aor: HashMap::with_hasher(Keyed::new(rng)),
-            by_user: HashMap::with_hasher(Keyed::new(rng)),
-            by_flow: HashMap::with_hasher(Keyed::new(rng)),
+            by_aor: Index::new(rng, |keyed, binding| keyed.hash_one(binding.aor())),
+            by_user: Index::new(rng, |keyed, binding| keyed.hash_one(binding.aor().user)),
+            by_flow: Index::new(rng, |keyed, binding| keyed.hash_one(path(&binding.flow))),
             living: 0,
         }
     }
@@ -140,23 +193,20 @@ impl Bindings {
 
     /// Add a binding whose flow is alive.
     pub(super) fn insert(&mut self, binding: Binding) -> Key {
-        let aor = binding.aor.clone();
-        let (user, path) = (self.hash(&aor.user), self.hash_path(&binding.flow));
         let key = self.table.insert(Box::new(binding));
         self.living += 1;
-        self.by_user.entry(user).or_default().push(key);
-        self.by_aor.entry(aor).or_default().push(key);
-        self.by_flow.entry(path).or_default().push(key);
+        self.by_user.add(&self.table, key);
+        self.by_aor.add(&self.table, key);
+        self.by_flow.add(&self.table, key);
         key
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Binding> {
         let binding = self.table.remove(key)?;
         self.living -= usize::from(!binding.lost);
-        let (user, path) = (self.hash(&binding.aor.user), self.hash_path(&binding.flow));
-        forget(&mut self.by_user, &user, key);
-        forget(&mut self.by_aor, &binding.aor, key);
-        forget(&mut self.by_flow, &path, key);
+        self.by_user.forget(&binding, key);
+        self.by_aor.forget(&binding, key);
+        self.by_flow.forget(&binding, key);
         Some(*binding)
     }
 
@@ -164,18 +214,20 @@ impl Bindings {
     pub(super) fn arrive(&mut self, key: Key, flow: Flow) -> Option<Flow> {
         let binding = self.table.get_mut(key)?;
         self.living += usize::from(std::mem::replace(&mut binding.lost, false));
-        let old = std::mem::replace(&mut binding.flow, flow);
-        if !old.same_path(&flow) {
-            let (old, new) = (self.hash_path(&old), self.hash_path(&flow));
-            forget(&mut self.by_flow, &old, key);
-            self.by_flow.entry(new).or_default().push(key);
+        let old = binding.flow;
+        if old.same_path(&flow) {
+            binding.flow = flow;
+            return Some(old);
         }
+        self.by_flow.forget(binding, key);
+        binding.flow = flow;
+        self.by_flow.add(&self.table, key);
         Some(old)
     }
 
     /// Does a terminal whose registration is in force send by this flow?
     pub(super) fn proves(&self, flow: &Flow) -> bool {
-        self.on(flow).iter().any(|key| self.get(*key).is_some_and(Binding::is_live))
+        self.reached_by(flow).any(|(_, binding)| binding.is_live())
     }
 
     /// The terminal's flow leads nowhere any more; false if that was known.
@@ -186,18 +238,16 @@ impl Bindings {
         true
     }
 
-    /// All contacts of an address of record.
-    pub(super) fn of(&self, aor: &Aor) -> SmallVec<[Key; 1]> {
-        self.by_aor.get(aor).cloned().unwrap_or_default()
-    }
-
-    /// The one copy of an address of record that is known.
-    pub(super) fn share(&self, aor: Aor) -> Arc<Aor> {
-        self.by_aor.get_key_value(&aor).map_or_else(|| Arc::new(aor), |(known, _)| known.clone())
+    /// All contacts of an address of record, the oldest first.
+    pub(super) fn of(&self, aor: &Aor<'_>) -> SmallVec<[Key; 1]> {
+        let all = self.by_aor.like(&self.table, aor).filter(|(_, binding)| binding.aor() == *aor);
+        let mut keys = all.map(|(key, _)| key).collect::<SmallVec<_>>();
+        keys.sort_unstable_by_key(|key| Reverse(self.table.age(*key)));
+        keys
     }
 
     /// The contact of an address of record that a REGISTER names. One on the same flow fits best.
-    pub(super) fn find(&self, aor: &Aor, wanted: &Wanted<'_>) -> Option<Key> {
+    pub(super) fn find(&self, aor: &Aor<'_>, wanted: &Wanted<'_>) -> Option<Key> {
         let keys = self.of(aor);
         let fits = |key: &&Key| self.get(**key).is_some_and(|binding| wanted.is(binding));
         let here = |key: &&Key| self.get(**key).is_some_and(|binding| binding.flow.same_path(wanted.flow));
@@ -205,20 +255,22 @@ impl Bindings {
         fitting.clone().find(here).or_else(|| fitting.next()).copied()
     }
 
-    /// The living binding of this user behind this softswitch, the latest first: for softswitches that drop the label.
+    /// The latest living binding of this user behind this softswitch: for softswitches that drop the label.
     pub(super) fn of_user(&self, user: &[u8], softswitch: &Softswitch) -> Option<Key> {
-        let fits = |key: &Key| {
-            let fits = |b: &Binding| *b.aor.user == *user && b.softswitch.realm == softswitch.realm;
-            self.get(*key).is_some_and(|b| b.is_live() && fits(b))
-        };
-        self.by_user.get(&self.hash(user))?.iter().rev().copied().find(fits)
+        let fits =
+            |b: &Binding| b.is_live() && *b.aor().user == *user && b.softswitch.realm == softswitch.realm;
+        let all = self.by_user.like(&self.table, user).filter(|(_, binding)| fits(binding));
+        all.map(|(key, _)| key).min_by_key(|key| self.table.age(*key))
     }
 
-    /// The bindings whose terminal is reached by this flow.
+    /// The bindings whose terminal is reached by this flow, in no order.
     pub(super) fn on(&self, flow: &Flow) -> SmallVec<[Key; 1]> {
-        let mut keys = self.by_flow.get(&self.hash_path(flow)).cloned().unwrap_or_default();
-        keys.retain(|key| self.get(*key).is_some_and(|binding| binding.flow.same_path(flow)));
-        keys
+        self.reached_by(flow).map(|(key, _)| key).collect()
+    }
+
+    fn reached_by(&self, flow: &Flow) -> impl Iterator<Item = (Key, &Binding)> {
+        let all = self.by_flow.like(&self.table, path(flow));
+        all.filter(|(_, binding)| binding.flow.same_path(flow))
     }
 
     /// Is any binding registered at this softswitch?
@@ -228,15 +280,11 @@ impl Bindings {
 
     /// The realm of a binding was configured anew at the same address.
     pub(super) fn rehome(&mut self, key: Key, realm: Arc<Realm>) {
-        let Some(binding) = self.table.get(key) else { return };
-        let old = binding.aor.clone();
-        let new = self.share(Aor { realm: realm.id, ..(*old).clone() });
         let Some(binding) = self.table.get_mut(key) else { return };
-        binding.aor = new.clone();
+        self.by_aor.forget(binding, key);
         binding.flow.realm = realm.id;
         binding.realm = realm;
-        forget(&mut self.by_aor, &old, key);
-        self.by_aor.entry(new).or_default().push(key);
+        self.by_aor.add(&self.table, key);
     }
 
     /// Bindings whose realm is no longer in the mapping.
@@ -244,21 +292,9 @@ impl Bindings {
         let gone = self.table.iter().filter(|(_, binding)| mapping.realm(binding.realm.id).is_none());
         gone.map(|(key, _)| key).collect()
     }
-
-    fn hash(&self, user: &[u8]) -> u64 {
-        self.by_user.hasher().hash_one(user)
-    }
-
-    fn hash_path(&self, flow: &Flow) -> u64 {
-        self.by_flow.hasher().hash_one(Flow { realm: RealmId(0), ..*flow })
-    }
 }
 
-fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, SmallVec<[Key; 1]>, Keyed>, name: &K, key: Key) {
-    if let Some(keys) = index.get_mut(name) {
-        keys.retain(|other| *other != key);
-        if keys.is_empty() {
-            index.remove(name);
-        }
-    }
+/// A flow without the number of its realm.
+const fn path(flow: &Flow) -> Flow {
+    Flow { realm: RealmId(0), ..*flow }
 }

@@ -13,7 +13,6 @@ use crate::table::Key;
 use crate::types::Side;
 use crate::wire::sip::Uri;
 use crate::wire::{Span, text};
-use bytes::Bytes;
 use std::time::Duration;
 
 /// What is left of a registration for less than this runs out by itself.
@@ -41,7 +40,7 @@ impl Sip {
 
 /// What the REGISTER says.
 struct Goodbye {
-    contact: Bytes,
+    contact: Box<[u8]>,
     label: Option<String>,
     device: String,
     at: String,
@@ -52,18 +51,19 @@ struct Goodbye {
 
 impl Goodbye {
     fn of(binding: &Binding, label: Option<String>) -> Self {
-        let literal = text::ip(&binding.aor.host).is_some();
-        let user = readable(&binding.aor.user);
-        let device = binding.device.as_deref().map(readable).unwrap_or_default();
+        let aor = binding.aor();
+        let literal = text::ip(&aor.host).is_some();
+        let user = readable(&aor.user);
+        let device = binding.device().map(readable).unwrap_or_default();
         let device =
             device.rsplit_once(' ').map(|(instance, id)| format!(";+sip.instance={instance};reg-id={id}"));
         Self {
-            contact: binding.contact.clone(),
+            contact: binding.contact().into(),
             label,
             device: device.unwrap_or_default(),
             at: if user.is_empty() { user } else { user + "@" },
-            host: if literal { binding.softswitch.host() } else { readable(&binding.aor.host) },
-            call_id: readable(&binding.call_id),
+            host: if literal { binding.softswitch.host() } else { readable(&aor.host) },
+            call_id: readable(binding.call_id()),
             cseq: binding.cseq.saturating_add(1),
         }
     }

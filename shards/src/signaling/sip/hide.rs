@@ -129,7 +129,7 @@ impl Inward<'_, '_, '_> {
         match label.kind {
             Kind::Binding => {
                 let binding = self.sip.bindings.get(label.key).filter(|_| here)?;
-                place_of(Side::Access, Some(&binding.flow), label, &binding.contact)
+                place_of(Side::Access, Some(&binding.flow), label, binding.contact())
             }
             Kind::AccessDialog => {
                 let dialog = self.sip.dialogs.get(label.key).filter(|_| here)?;

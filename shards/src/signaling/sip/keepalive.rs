@@ -314,7 +314,7 @@ impl Sip {
 fn options(cx: &mut Cx<'_>, key: Key, binding: &Binding, nonce: u64) {
     let ours = Ours::of(&binding.realm, &binding.flow);
     let branch = Branch { named: Named::Keepalive, shard: cx.shard, key, nonce };
-    let uri = String::from_utf8_lossy(&binding.contact).into_owned();
+    let uri = String::from_utf8_lossy(binding.contact()).into_owned();
     let text = format!(
         "OPTIONS {uri} SIP/2.0\r\n{}Max-Forwards: 70\r\n\
          From: <sip:{}>;tag={nonce:016x}\r\nTo: <{uri}>\r\nCall-ID: {nonce:016x}{:08x}\r\n\

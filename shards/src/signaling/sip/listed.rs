@@ -42,7 +42,8 @@ impl Sip {
         let ours = contacts.filter_map(|contact| {
             let key = self.listed_binding(cx, bytes, &contact, registration)?;
             let claimed = registration.claim(key).map(|claim| claim.contact.clone());
-            let contact_octets = claimed.or_else(|| Some(self.bindings.get(key)?.contact.clone()))?;
+            let contact_octets =
+                claimed.or_else(|| Some(Bytes::copy_from_slice(self.bindings.get(key)?.contact())))?;
             let granted = lifetime::named(message, &contact).unwrap_or(lifetime::DEFAULT);
             Some(Entry { at: contact.span.start, key, contact: contact_octets, granted, given: granted })
         });
@@ -74,7 +75,7 @@ impl Sip {
             let keys = self.bindings.of(&registration.aor);
             keys.into_iter().find(|key| {
                 let same = |b: &super::binding::Binding| {
-                    same_uri(&b.contact, uri) && (device.is_none() || b.device == device)
+                    same_uri(b.contact(), uri) && (device.is_none() || b.device() == device.as_deref())
                 };
                 self.bindings.get(*key).is_some_and(same)
             })

@@ -12,6 +12,7 @@ mod forward;
 mod goodbye;
 mod hide;
 mod hop;
+mod index;
 mod keepalive;
 mod lifetime;
 mod listed;

@@ -119,7 +119,7 @@ impl Sip {
         let labelled = labelled.and_then(|label| self.bindings.get(label.key));
         let by_user = || self.bindings.get(self.bindings.of_user(uri.user?.of(bytes), softswitch)?);
         let binding = labelled.or_else(by_user).ok_or(Reply::NOT_FOUND)?;
-        reach(binding, binding.contact.clone())
+        reach(binding, Bytes::copy_from_slice(binding.contact()))
     }
 
     /// The terminal in a dialog, where a softswitch sends a new request to the Contact that it saw there (a transfer,
@@ -135,11 +135,11 @@ impl Sip {
         let named = self.bindings.get(key)?;
         let wanted = uri.span.of(bytes);
         let meant =
-            |binding: &&Binding| binding.flow.same_path(&named.flow) && same_uri(&binding.contact, wanted);
-        let all = self.bindings.of(&named.aor);
+            |binding: &&Binding| binding.flow.same_path(&named.flow) && same_uri(binding.contact(), wanted);
+        let all = self.bindings.of(&named.aor());
         let binding = all.iter().filter_map(|key| self.bindings.get(*key)).find(meant);
         let other = || (named, Bytes::copy_from_slice(wanted));
-        Some(binding.map_or_else(other, |binding| (binding, binding.contact.clone())))
+        Some(binding.map_or_else(other, |binding| (binding, Bytes::copy_from_slice(binding.contact()))))
     }
 
     /// A terminal's flow leads nowhere any more. Its binding stays as long as the registrar may send requests for it.

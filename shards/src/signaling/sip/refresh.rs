@@ -62,7 +62,7 @@ pub(super) struct Survival {
 
 /// A REGISTER that repeats what is confirmed.
 struct Refresh {
-    aor: Aor,
+    aor: Aor<'static>,
     keys: SmallVec<[Key; 1]>,
     confirmed: Arc<Confirmed>,
     asked: Option<u64>,
@@ -195,7 +195,7 @@ impl Sip {
         cx: &Cx<'_>,
         message: &Message<'_>,
         contact: &NameAddr,
-        aor: &Aor,
+        aor: &Aor<'_>,
         flow: Flow,
         cseq: u32,
     ) -> Option<Key> {
@@ -207,8 +207,8 @@ impl Sip {
         let binding = self.bindings.get(key)?;
         let higher = cseq > binding.cseq || (cseq == binding.cseq && binding.answered);
         let live = binding.is_live() && binding.expires.is_some_and(|until| until > cx.now);
-        let here = binding.contact == uri && binding.flow == flow;
-        (higher && live && here && *binding.call_id == *message.call_id()).then_some(key)
+        let here = binding.contact() == uri && binding.flow == flow;
+        (higher && live && here && binding.call_id() == message.call_id()).then_some(key)
     }
 
     /// A 200 that says what the registrar's said, with the lifetimes of now.
@@ -227,7 +227,7 @@ impl Sip {
         let mut rewrite = Rewrite::new(&draft);
         rewrite.contact_values(|contact| {
             let uri = contact.uri.span.of(draft.bytes());
-            let is = |key: &&Key| self.bindings.get(**key).is_some_and(|binding| binding.contact == uri);
+            let is = |key: &&Key| self.bindings.get(**key).is_some_and(|binding| binding.contact() == uri);
             let left = match refresh.keys.iter().find(is) {
                 Some(_) => Some(seconds),
                 None => self.left(cx, *self.bindings.of(&refresh.aor).iter().find(is)?),

@@ -1,7 +1,7 @@
 //! Registrations: the softswitch sees a sealed Contact or a Path at Portolan, the terminal its own exact octets (RFC
 //! 3261 section 10). Nothing is learned or forgotten before the registrar's 2xx.
 
-use super::binding::{Aor, Binding, Wanted};
+use super::binding::{Aor, Binding, Texts, Wanted};
 use super::forward::{Hop, Request};
 use super::hop::{self, Ours, Rewrite};
 use super::keepalive::Alive;
@@ -29,7 +29,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// What a REGISTER on its way asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Registration {
-    pub(super) aor: Arc<Aor>,
+    pub(super) aor: Aor<'static>,
     pub(super) claims: Vec<Claim>,
     pub(super) policy: realm::Registration,
     pub(super) lineage: Lineage,
@@ -99,7 +99,7 @@ impl Sip {
         flow: Flow,
         up: &Upstream,
     ) -> Result<Registration, Reply> {
-        let aor = self.bindings.share(aor_of(message, up).ok_or(Reply::BAD_REQUEST)?);
+        let aor = aor_of(message, up).ok_or(Reply::BAD_REQUEST)?;
         let values = message.values(Name::Contact).collect::<Vec<_>>();
         let star = values.iter().any(|value| value.of(message.bytes()) == b"*");
         if star && (values.len() > 1 || number(message, Name::Expires) != Some(0)) {
@@ -176,12 +176,9 @@ impl Sip {
             return full(cx);
         }
         Some(self.bindings.insert(Binding {
-            aor: registration.aor.clone(),
+            texts: Texts::new(&registration.aor, contact, None, &registration.lineage.call_id),
             realm: up.access.clone(),
             softswitch: up.softswitch.clone(),
-            contact: Bytes::copy_from_slice(contact),
-            device: None,
-            call_id: registration.lineage.call_id.clone(),
             cseq: 0,
             flow: registration.flow,
             expires: None,
@@ -323,12 +320,9 @@ impl Sip {
         let Some(binding) = self.bindings.get_mut(key) else { return };
         let died = binding.lost && binding.flow.same_path(&flow);
         let fresh = binding.expires.is_none();
-        if binding.contact != claim.contact {
-            binding.contact = Bytes::copy_from_slice(&claim.contact);
-        }
-        binding.device.clone_from(&claim.device);
-        binding.call_id.clone_from(&registration.lineage.call_id);
-        binding.cseq = registration.lineage.cseq;
+        let Registration { aor, lineage, .. } = registration;
+        binding.texts = Texts::new(aor, &claim.contact, claim.device.as_deref(), &lineage.call_id);
+        binding.cseq = lineage.cseq;
         binding.outbound = registration.outbound;
         binding.farewell = registration.policy.deregister;
         binding.by_path = registration.policy.way == Way::Path;
@@ -396,11 +390,11 @@ pub(super) fn policy(cx: &Cx<'_>, message: &Message<'_>, up: &Upstream) -> realm
 }
 
 /// The address of record of a REGISTER.
-pub(super) fn aor_of(message: &Message<'_>, up: &Upstream) -> Option<Aor> {
+pub(super) fn aor_of(message: &Message<'_>, up: &Upstream) -> Option<Aor<'static>> {
     let (bytes, uri) = (message.bytes(), hop::name_of(message, Name::To)?);
     Some(Aor {
         realm: up.access.id,
-        user: uri.user.map(|user| user.of(bytes)).unwrap_or_default().into(),
+        user: uri.user.map(|user| user.of(bytes)).unwrap_or_default().to_vec().into(),
         host: uri.host.of(bytes).to_ascii_lowercase().into(),
     })
 }
