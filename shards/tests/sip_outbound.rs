@@ -258,6 +258,40 @@ fn without_outbound_a_lost_terminal_is_unavailable_until_its_registration_runs_o
 }
 
 #[test]
+fn the_latest_of_a_users_phones_is_called_by_name_among_many_users() {
+    let mut world = World::new(with(Registration::default()));
+    let at = |n: u32| from(&format!("203.0.113.{n}:4000"));
+    let phone = |n: u32, expires: u32| {
+        Register::new(
+            &format!("<sip:alice@192.168.1.{n}>;expires={expires}"),
+            n + 10 * u32::from(expires == 0),
+        )
+    };
+    let mut listed = Vec::new();
+    for n in 1..=8 {
+        // Others behind one NAT come between, so that the tables grow.
+        for other in 0..20 {
+            let name = format!("user{n}-{other}");
+            let text = plain(1).text().replace("alice", &name).replace("reg-1", &name);
+            let up = world.deliver(0, at(100), &text).remove(0);
+            world.answers(&up, "200 OK", &format!("Contact: {}\n", up.header("Contact")));
+        }
+        let up = world.registers(at(n), &phone(n, 3600)).remove(0);
+        listed.push(format!("Contact: {}\n", up.header("Contact")));
+        world.answers(&up, "200 OK", &listed.concat());
+    }
+    for left in (1..=8).rev() {
+        assert_eq!(world.bindings(), 160 + u64::from(left));
+        let called = calls(&mut world, "sip:alice@10.0.0.10:6000", &format!("m{left}"));
+        assert_eq!(called.flow.remote, at(left).remote);
+        let up = world.registers(at(left), &phone(left, 0)).remove(0);
+        listed.pop();
+        world.answers(&up, "200 OK", &listed.concat());
+    }
+    assert_eq!(calls(&mut world, "sip:alice@10.0.0.10:6000", "m0").status(), 404);
+}
+
+#[test]
 fn many_lost_connections_are_told_to_the_registrar_where_the_policy_says_so() {
     for (deregister, expected) in [(true, 50), (false, 0)] {
         let mut world = World::new(with_tcp(Registration { deregister, ..Registration::default() }));
