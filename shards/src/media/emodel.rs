@@ -2,7 +2,7 @@
 //!
 //! Computed when somebody asks or a stream ends, never for a packet.
 
-use super::codec::Codec;
+use super::formats::Codec;
 
 /// The rating of a call without any impairment but those of the network's default values (G.107 table 3).
 const BEST: f64 = 93.2;

@@ -4,10 +4,10 @@
 //! ([`Description`]) and opens its [`Gate`]; from then on [`relay::Relay::handle`] decides on each packet alone.
 //! The rules of learning an address and never losing it again are in [`latch`] (RTP) and [`companion`] (RTCP).
 
-pub mod codec;
 pub mod companion;
 pub mod emodel;
 mod forks;
+pub mod formats;
 pub mod latch;
 pub mod meter;
 pub mod ports;

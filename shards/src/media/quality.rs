@@ -4,7 +4,7 @@
 //! Integers only, no table and no allocation: it runs for every packet. What the figures mean to a listener is
 //! [`super::emodel`]'s, when somebody asks.
 
-use super::codec::{Codec, Formats};
+use super::formats::{Codec, Formats};
 use crate::types::Instant;
 use crate::wire::rtcp::Block;
 use crate::wire::rtp::Rtp;
