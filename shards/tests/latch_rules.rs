@@ -1,9 +1,11 @@
 //! The latching rules of one leg, one behaviour each. Numbers are those of the rules in `media::latch`.
 
 use portolan_shards::io::DropReason;
-use portolan_shards::media::Description;
+
 use portolan_shards::media::latch::{Event, Heard, Heed, Latch};
+use portolan_shards::media::rivals::Rivals;
 use portolan_shards::media::trust::{Addr, Rank, Trust};
+use portolan_shards::media::{Description, End};
 use portolan_shards::types::Instant;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -30,6 +32,7 @@ const UNPROVEN: Heed = Heed::Drop(DropReason::Unproven, Event::None);
 struct Leg {
     latch: Latch,
     trust: Trust,
+    rivals: Rivals,
     now: Instant,
 }
 
@@ -38,12 +41,15 @@ fn addr(text: &str) -> Addr {
 }
 
 fn ip(text: &str) -> IpAddr {
-    addr(text).ip
+    addr(text).ip.into()
 }
 
 impl Leg {
     fn unarmed() -> Self {
-        Self { latch: Latch::new(), trust: Trust::default(), now: Instant::ZERO + Duration::from_secs(100) }
+        let mut rivals = Rivals::default();
+        rivals.reserve(0);
+        let now = Instant::ZERO + Duration::from_secs(100);
+        Self { latch: Latch::new(), trust: Trust::default(), rivals, now }
     }
 
     fn new(announced: &str) -> Self {
@@ -81,8 +87,12 @@ impl Leg {
     }
 
     fn hear(&mut self, from: &str, ssrc: u32, sequence: u16) -> Heed {
-        let heard = Heard { from: addr(from), rtp: Some((ssrc, sequence)) };
-        self.latch.receive(self.now, &heard, &self.trust, PTIME)
+        self.receive(&Heard { from: addr(from), rtp: Some((ssrc, sequence)) })
+    }
+
+    fn receive(&mut self, heard: &Heard) -> Heed {
+        let bench = self.rivals.bench(0, End::A);
+        self.latch.receive(self.now, heard, &self.trust, PTIME, bench)
     }
 
     /// So many packets, 20 ms before each but the first; what became of the last.
@@ -464,13 +474,13 @@ fn rule_13_a_well_formed_rival_beside_the_peer_is_reported_once() {
 fn without_rtp_the_address_alone_decides() {
     let mut leg = Leg::new(PRIVATE);
     let heard = |from| Heard { from: addr(from), rtp: None };
-    assert_eq!(leg.latch.receive(leg.now, &heard(S), &leg.trust, PTIME), LATCHED);
+    assert_eq!(leg.receive(&heard(S)), LATCHED);
     assert_eq!(leg.destination(), Some(addr(S)));
     leg.wait(5_000);
     for _ in 0..3 {
         leg.wait(20);
-        assert_eq!(leg.latch.receive(leg.now, &heard(S2), &leg.trust, PTIME), UNPROVEN);
+        assert_eq!(leg.receive(&heard(S2)), UNPROVEN);
     }
     leg.wait(20);
-    assert_eq!(leg.latch.receive(leg.now, &heard(S2), &leg.trust, PTIME), Heed::Accept(Event::Rebound));
+    assert_eq!(leg.receive(&heard(S2)), Heed::Accept(Event::Rebound));
 }

@@ -2,6 +2,7 @@
 
 use portolan_shards::io::{DropReason, Verdict};
 use portolan_shards::media::latch::{Heard, Heed, Latch};
+use portolan_shards::media::rivals::Rivals;
 use portolan_shards::media::trust::{Addr, Rank, Trust};
 use portolan_shards::media::{Description, End, EndPorts, Gate, Relay, StreamId};
 use portolan_shards::realm::PortRange;
@@ -296,13 +297,15 @@ proptest! {
         let description = Description { rtp: Some(addr(PLACES[0])), ..Description::default() };
         trust.update(&[source], true, &description);
         latch.arm(Instant::ZERO, &trust, true);
+        let mut rivals = Rivals::default();
+        rivals.reserve(0);
         let (mut now, mut sequences, mut best) = (Instant::ZERO, [0u16; PLACES.len()], Rank::Stranger);
         for (place, ssrc, step, ms) in packets {
             now += Duration::from_millis(ms);
             sequences[place] += step;
             let from = Addr::from(addr(PLACES[place]));
             let heard = Heard { from, rtp: Some((ssrc, sequences[place])) };
-            let heed = latch.receive(now, &heard, &trust, Duration::from_millis(20));
+            let heed = latch.receive(now, &heard, &trust, Duration::from_millis(20), rivals.bench(0, End::A));
             prop_assert_eq!(matches!(heed, Heed::Accept(_)), latch.source() == Some(from));
             if let Some(rank) = latch.rank().filter(|_| latch.is_learning(now)) {
                 prop_assert!(rank <= best && rank < Rank::Stranger);

@@ -112,8 +112,9 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Description;
     use super::super::latch::Heard;
+    use super::super::rivals::Rivals;
+    use super::super::{Description, End};
     use super::*;
     use std::net::SocketAddr;
 
@@ -126,6 +127,7 @@ mod tests {
         companion: Companion,
         latch: Latch,
         trust: Trust,
+        rivals: Rivals,
         now: Instant,
     }
 
@@ -138,16 +140,19 @@ mod tests {
         fn new(rtp: &str, rtcp: &str) -> Self {
             let (mut trust, mut latch) = (Trust::default(), Latch::new());
             let (rtp, rtcp) = (rtp.parse().ok(), rtcp.parse().ok());
-            trust.update(&[addr(RTP).ip], false, &Description { rtp, rtcp, ..Description::default() });
+            trust.update(&[addr(RTP).ip.into()], false, &Description { rtp, rtcp, ..Description::default() });
             latch.arm(Instant::ZERO, &trust, true);
-            Self { companion: Companion::new(), latch, trust, now: Instant::ZERO }
+            let mut rivals = Rivals::default();
+            rivals.reserve(0);
+            Self { companion: Companion::new(), latch, trust, rivals, now: Instant::ZERO }
         }
 
         fn voice(&mut self, from: &str, packets: u16) {
             for n in 0..packets {
                 self.now += Duration::from_millis(20);
                 let heard = Heard { from: addr(from), rtp: Some((1, n)) };
-                self.latch.receive(self.now, &heard, &self.trust, Duration::from_millis(20));
+                let bench = self.rivals.bench(0, End::A);
+                self.latch.receive(self.now, &heard, &self.trust, Duration::from_millis(20), bench);
             }
         }
 
@@ -228,7 +233,7 @@ mod tests {
     fn a_source_on_a_host_that_rtp_has_left_is_forgotten() {
         let mut leg = Leg::latched();
         leg.report(RTCP).unwrap();
-        leg.trust.add(addr("198.51.77.9:1").ip);
+        leg.trust.add(addr("198.51.77.9:1").ip.into());
         leg.latch.arm(leg.now, &leg.trust, false);
         leg.now += Duration::from_millis(100);
         leg.voice("198.51.77.9:1000", 4);

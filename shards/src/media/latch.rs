@@ -4,7 +4,7 @@
 //! numbers are those of the design: 2 arm, 3 first packet, 4 proof, 5 destination, 6 better rank, 7 rebinding, 8 and 9
 //! re-arming, 12 drops leave no trace, 13 contested.
 
-use super::rivals::{Proof, Rivals};
+use super::rivals::{Bench, Proof};
 use super::trust::{Addr, Rank, Trust};
 use crate::io::DropReason;
 use crate::limits::LEARNING_WINDOW;
@@ -82,14 +82,16 @@ pub enum Event {
 /// Where one leg's media comes from and goes to.
 #[derive(Clone, Copy, Debug)]
 pub struct Latch {
-    armed: Option<Instant>,
     held: Option<Held>,
+    armed_at: Instant,
     rebound_at: Instant,
-    rebinds: u8,
     budget: u16,
+    rebinds: u8,
+    armed: bool,
     resumed: bool,
     contested: bool,
-    rivals: Rivals,
+    /// The bench of candidates is ours; else it is what a former stream or contest has left.
+    rivals: bool,
 }
 
 /// The source in possession: provisional until `proven`.
@@ -117,22 +119,23 @@ impl Latch {
     /// Unarmed: everything is dropped.
     pub const fn new() -> Self {
         Self {
-            armed: None,
             held: None,
+            armed_at: Instant::ZERO,
             rebound_at: Instant::ZERO,
-            rebinds: 0,
             budget: BUDGET,
+            rebinds: 0,
+            armed: false,
             resumed: false,
             contested: false,
-            rivals: Rivals::NONE,
+            rivals: false,
         }
     }
 
     /// S or D of the leg changed (or are there at last): learn for [`LEARNING_WINDOW`]. What is latched keeps its place
     /// until a new source proves itself or the window ends (rules 2, 8, 9).
     pub fn arm(&mut self, now: Instant, trust: &Trust, announced_changed: bool) {
-        self.armed = Some(now);
-        self.rivals.clear();
+        (self.armed, self.armed_at) = (true, now);
+        self.rivals = false;
         self.contested = false;
         if announced_changed {
             self.budget = BUDGET;
@@ -145,7 +148,7 @@ impl Latch {
 
     /// Has a description been accepted?
     pub fn is_armed(&self) -> bool {
-        self.armed.is_some()
+        self.armed
     }
 
     /// Signaling opened this leg's gate again after a hold. If the NAT forgot the mapping meanwhile, the peer comes back
@@ -181,12 +184,19 @@ impl Latch {
 
     /// Inside the learning window?
     pub fn is_learning(&self, now: Instant) -> bool {
-        self.armed.is_some_and(|armed| now.since(armed) <= LEARNING_WINDOW)
+        self.armed && now.since(self.armed_at) <= LEARNING_WINDOW
     }
 
-    /// Judge one admitted packet.
-    pub fn receive(&mut self, now: Instant, heard: &Heard, trust: &Trust, ptime: Duration) -> Heed {
-        if self.armed.is_none() {
+    /// Judge one admitted packet. `bench` is where this end's candidates wait.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        heard: &Heard,
+        trust: &Trust,
+        ptime: Duration,
+        bench: Bench<'_>,
+    ) -> Heed {
+        if !self.armed {
             return Heed::Drop(DropReason::NotArmed, Event::None);
         }
         self.settle(now, trust);
@@ -197,9 +207,9 @@ impl Latch {
             }
             Some(held) => {
                 let held = *held;
-                self.challenge(now, held, heard, trust.rank(heard.from), ptime)
+                self.challenge(now, held, heard, trust.rank(heard.from), ptime, bench)
             }
-            None => self.first(now, heard, trust.rank(heard.from), ptime),
+            None => self.first(now, heard, trust.rank(heard.from), ptime, bench),
         }
     }
 
@@ -221,8 +231,10 @@ impl Latch {
     /// second half of the window or there is nowhere better to send to (rule 9).
     pub fn settle(&mut self, now: Instant, trust: &Trust) {
         let Some(held) = self.held.as_mut().filter(|held| held.stale) else { return };
-        let Some(armed) = self.armed.filter(|armed| now.since(*armed) > LEARNING_WINDOW) else { return };
-        let alive = held.last >= armed + LEARNING_WINDOW / 2 || trust.announced().is_none();
+        if !self.armed || now.since(self.armed_at) <= LEARNING_WINDOW {
+            return;
+        }
+        let alive = held.last >= self.armed_at + LEARNING_WINDOW / 2 || trust.announced().is_none();
         if held.rank < Rank::Stranger && alive {
             held.stale = false;
         } else {
@@ -239,10 +251,10 @@ impl Latch {
     }
 
     /// Nobody is latched (rule 3).
-    fn first(&mut self, now: Instant, heard: &Heard, rank: Rank, ptime: Duration) -> Heed {
+    fn first(&mut self, now: Instant, heard: &Heard, rank: Rank, ptime: Duration, bench: Bench<'_>) -> Heed {
         match rank {
             Rank::Exact | Rank::Host => self.take(now, heard, rank, rank == Rank::Exact),
-            Rank::Network => match self.rivals.heard(now, heard, ptime) {
+            Rank::Network => match self.contend(now, heard, ptime, bench) {
                 Some(proof) if proof.reaches(PROOF_NETWORK, ptime) => self.take(now, heard, rank, true),
                 _ => Heed::Drop(DropReason::Unproven, Event::None),
             },
@@ -251,7 +263,15 @@ impl Latch {
     }
 
     /// Somebody else is latched.
-    fn challenge(&mut self, now: Instant, held: Held, heard: &Heard, rank: Rank, ptime: Duration) -> Heed {
+    fn challenge(
+        &mut self,
+        now: Instant,
+        held: Held,
+        heard: &Heard,
+        rank: Rank,
+        ptime: Duration,
+        bench: Bench<'_>,
+    ) -> Heed {
         if rank == Rank::Stranger {
             return Heed::Drop(DropReason::Stranger, Event::None);
         }
@@ -259,7 +279,7 @@ impl Latch {
         if self.is_learning(now) && rank < held.rank && at_once {
             return self.take(now, heard, rank, rank == Rank::Exact);
         }
-        let Some(proof) = self.rivals.heard(now, heard, ptime) else {
+        let Some(proof) = self.contend(now, heard, ptime, bench) else {
             return Heed::Drop(DropReason::Unproven, Event::None);
         };
         if !proof.reaches(PROOF, ptime) {
@@ -272,6 +292,20 @@ impl Latch {
             return self.rebind(now, heard, rank);
         }
         Heed::Drop(DropReason::Unproven, self.contest(&held, rank, proof))
+    }
+
+    /// One more packet of a candidate; the first one finds the bench empty.
+    fn contend(
+        &mut self,
+        now: Instant,
+        heard: &Heard,
+        ptime: Duration,
+        mut bench: Bench<'_>,
+    ) -> Option<Proof> {
+        if !std::mem::replace(&mut self.rivals, true) {
+            bench.clear();
+        }
+        bench.heard(now, heard, ptime)
     }
 
     /// May a proved rival take the place of an unproven source (rule 4), or of one from before the re-arm (rule 9)?
@@ -314,7 +348,7 @@ impl Latch {
 
     fn take(&mut self, now: Instant, heard: &Heard, rank: Rank, proven: bool) -> Heed {
         let proven = proven || heard.rtp.is_none();
-        self.rivals.clear();
+        self.rivals = false;
         self.resumed = false;
         self.held = Some(Held {
             addr: heard.from,

@@ -13,7 +13,7 @@ pub mod meter;
 pub mod ports;
 pub mod quality;
 pub mod relay;
-mod rivals;
+pub mod rivals;
 mod slots;
 mod stream;
 pub mod trust;

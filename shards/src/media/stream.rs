@@ -3,6 +3,7 @@
 use super::companion::Companion;
 use super::latch::{Event, Heard, Heed, Latch};
 use super::meter::Meter;
+use super::rivals::Bench;
 use super::trust::{Addr, Rank, Trust};
 use super::{Counters, Description, End, EndPorts, Gate, Rate};
 use crate::io::DropReason;
@@ -51,7 +52,8 @@ struct Facing {
     rtcp_meter: Meter,
     counters: Counters,
     payload_types: [u64; 2],
-    ptime: Duration,
+    /// Microseconds.
+    ptime: u32,
     ports: EndPorts,
     mux: bool,
     rtp_profile: bool,
@@ -139,10 +141,15 @@ impl Stream {
     }
 
     /// The way of one packet through the stream.
-    pub(super) fn relay(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<Way, DropReason> {
+    pub(super) fn relay(
+        &mut self,
+        arrival: &Arrival<'_>,
+        bench: Bench<'_>,
+        stats: &mut Stats,
+    ) -> Result<Way, DropReason> {
         let way = match self.ends[arrival.end as usize].is_rtcp(arrival) {
             true => self.relay_rtcp(arrival, stats),
-            false => self.relay_rtp(arrival, stats),
+            false => self.relay_rtp(arrival, bench, stats),
         };
         match way {
             Ok(_) => self.last_media = Some(arrival.now),
@@ -151,17 +158,22 @@ impl Stream {
         way
     }
 
-    fn relay_rtp(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<Way, DropReason> {
+    fn relay_rtp(
+        &mut self,
+        arrival: &Arrival<'_>,
+        bench: Bench<'_>,
+        stats: &mut Stats,
+    ) -> Result<Way, DropReason> {
         let open = self.gate.from(arrival.end);
         let (near, far) = self.near_far(arrival.end);
-        let payload = near.accept_rtp(arrival, stats)?;
+        let payload = near.accept_rtp(arrival, bench, stats)?;
         if !open {
             return Err(DropReason::GateClosed);
         }
         let to = far.latch.destination(arrival.now, &far.trust).ok_or(DropReason::NoDestination)?;
         near.counters.rtp_packets += 1;
         near.counters.rtp_payload_octets += payload as u64;
-        near.counters.rtp_ip_octets += (arrival.packet.len() + headers(arrival.from.ip)) as u64;
+        near.counters.rtp_ip_octets += (arrival.packet.len() + arrival.from.ip.header_octets()) as u64;
         stats.rtp_packets += 1;
         stats.rtp_octets += arrival.packet.len() as u64;
         Ok((far.ports.rtp, to))
@@ -204,7 +216,7 @@ impl Facing {
             rtcp_meter: Meter::new(rate.rtcp()),
             counters: Counters::default(),
             payload_types: [0; 2],
-            ptime: Duration::from_millis(20),
+            ptime: 20_000,
             ports,
             mux: false,
             rtp_profile: true,
@@ -225,7 +237,7 @@ impl Facing {
         self.meter.set(d.rate);
         self.rtcp_meter.set(d.rate.rtcp());
         self.payload_types = d.payload_types;
-        self.ptime = d.ptime.clamp(PTIME.0, PTIME.1);
+        self.ptime = d.ptime.clamp(PTIME.0, PTIME.1).as_micros() as u32;
         if self.rtp_profile && !d.rtp_profile {
             self.late = self.latch.ssrc();
         }
@@ -255,7 +267,12 @@ impl Facing {
     }
 
     /// Admission (rule 1), then the latch. Payload octets of an accepted packet.
-    fn accept_rtp(&mut self, arrival: &Arrival<'_>, stats: &mut Stats) -> Result<usize, DropReason> {
+    fn accept_rtp(
+        &mut self,
+        arrival: &Arrival<'_>,
+        bench: Bench<'_>,
+        stats: &mut Stats,
+    ) -> Result<usize, DropReason> {
         if !self.latch.is_armed() {
             return Err(DropReason::NotArmed);
         }
@@ -264,7 +281,7 @@ impl Facing {
             return Err(DropReason::Rate);
         }
         let heard = Heard { from: arrival.from, rtp };
-        let heed = self.latch.receive(arrival.now, &heard, &self.trust, self.ptime);
+        let heed = self.latch.receive(arrival.now, &heard, &self.trust, self.ptime(), bench);
         let (Heed::Accept(event) | Heed::Drop(_, event)) = heed;
         count(event, stats);
         if let Heed::Drop(reason, _) = heed {
@@ -272,6 +289,10 @@ impl Facing {
         }
         self.meter.charge(arrival.now, arrival.packet.len());
         Ok(payload)
+    }
+
+    fn ptime(&self) -> Duration {
+        Duration::from_micros(u64::from(self.ptime))
     }
 
     /// SSRC and sequence number, where there are any, and payload octets.
@@ -342,9 +363,4 @@ fn count(event: Event, stats: &mut Stats) {
         Event::Rebound => stats.rebound += 1,
         Event::Contested => stats.contested += 1,
     }
-}
-
-/// Octets of the UDP and IP headers.
-fn headers(ip: IpAddr) -> usize {
-    if ip.is_ipv4() { 28 } else { 48 }
 }

@@ -5,24 +5,64 @@ use super::Description;
 use crate::limits::MAX_SOURCES;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A peer's address, without the flow label and scope that media has no use for: 20 octets instead of 32.
+/// A host's address in 16 octets, IPv4 in its mapped form (RFC 4291 section 2.5.5.2): one host, one value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Host([u8; 16]);
+
+impl Host {
+    /// No host: the unspecified address.
+    const NONE: Self = Self([0; 16]);
+
+    /// The host of these 128 bits.
+    pub(super) fn from_words([high, low]: [u64; 2]) -> Self {
+        Self((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
+    }
+
+    /// Its 128 bits, as two words.
+    pub(super) fn words(self) -> [u64; 2] {
+        let bits = u128::from_be_bytes(self.0);
+        [(bits >> 64) as u64, bits as u64]
+    }
+
+    /// Octets of the UDP and IP headers (without options) of a datagram from here.
+    pub(super) fn header_octets(self) -> usize {
+        if IpAddr::from(self).is_ipv4() { 28 } else { 48 }
+    }
+}
+
+impl From<IpAddr> for Host {
+    fn from(ip: IpAddr) -> Self {
+        Self(match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        })
+    }
+}
+
+impl From<Host> for IpAddr {
+    fn from(host: Host) -> Self {
+        Ipv6Addr::from(host.0).to_canonical()
+    }
+}
+
+/// A peer's address, without the flow label and scope that media has no use for: 18 octets instead of 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Addr {
     /// The host.
-    pub ip: IpAddr,
+    pub ip: Host,
     /// The UDP port.
     pub port: u16,
 }
 
 impl From<SocketAddr> for Addr {
     fn from(from: SocketAddr) -> Self {
-        Self { ip: from.ip(), port: from.port() }
+        Self { ip: from.ip().into(), port: from.port() }
     }
 }
 
 impl From<Addr> for SocketAddr {
     fn from(from: Addr) -> Self {
-        Self::new(from.ip, from.port)
+        Self::new(from.ip.into(), from.port)
     }
 }
 
@@ -43,12 +83,15 @@ pub enum Rank {
 /// S and D of one leg.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trust {
-    /// The one that was named last comes first.
-    sources: [Option<IpAddr>; MAX_SOURCES],
+    /// The one that was named last comes first; then [`Host::NONE`].
+    sources: [Host; MAX_SOURCES],
     announced: Option<Addr>,
     control: Option<Addr>,
     learn_net: bool,
     trusted: bool,
+    /// Whether D and the RTCP address may be used, found out when S or D changes, because each packet asks.
+    usable: bool,
+    control_usable: bool,
 }
 
 impl Trust {
@@ -63,14 +106,17 @@ impl Trust {
         }
         self.learn_net = learn_net;
         self.trusted = description.trusted;
+        self.judge();
         Change { sources: grown > 0, announced: self.announced != before }
     }
 
     /// S grows by one; the one that was not named for longest gives way when S is full. False when it was known.
     pub fn add(&mut self, source: IpAddr) -> bool {
-        let known = self.sources.iter().position(|s| *s == Some(source));
+        let source = Host::from(source);
+        let known = self.sources.iter().position(|s| *s == source);
         self.sources[..=known.unwrap_or(MAX_SOURCES - 1)].rotate_right(1);
-        self.sources[0] = Some(source);
+        self.sources[0] = source;
+        self.judge();
         known.is_none()
     }
 
@@ -81,7 +127,7 @@ impl Trust {
             Rank::Exact
         } else if announced.is_some_and(|d| d.ip == from.ip) || self.vouches(from.ip) {
             Rank::Host
-        } else if self.learn_net && self.sources.iter().flatten().any(|s| same_network(*s, from.ip)) {
+        } else if self.learn_net && self.sources.iter().any(|s| same_network(*s, from.ip)) {
             Rank::Network
         } else {
             Rank::Stranger
@@ -90,12 +136,12 @@ impl Trust {
 
     /// The announced media address, if it is usable: public, or a host in S, or announced by the softswitch.
     pub fn announced(&self) -> Option<Addr> {
-        self.announced.filter(|&d| self.usable(d))
+        self.announced.filter(|_| self.usable)
     }
 
     /// The announced RTCP address, if it is usable.
     pub fn control(&self) -> Option<Addr> {
-        self.control.filter(|&d| self.usable(d))
+        self.control.filter(|_| self.control_usable)
     }
 
     /// The media address that the softswitch announced: not to be doubted.
@@ -108,13 +154,18 @@ impl Trust {
         self.control().filter(|_| self.trusted)
     }
 
-    fn usable(&self, addr: Addr) -> bool {
-        addr.port != 0
-            && (self.vouches(addr.ip) || if self.trusted { is_host(addr.ip) } else { is_public(addr.ip) })
+    fn judge(&mut self) {
+        self.usable = self.announced.is_some_and(|d| self.is_usable(d));
+        self.control_usable = self.control.is_some_and(|d| self.is_usable(d));
     }
 
-    fn vouches(&self, ip: IpAddr) -> bool {
-        self.sources.contains(&Some(ip))
+    fn is_usable(&self, addr: Addr) -> bool {
+        let ip = IpAddr::from(addr.ip);
+        addr.port != 0 && (self.vouches(addr.ip) || if self.trusted { is_host(ip) } else { is_public(ip) })
+    }
+
+    fn vouches(&self, ip: Host) -> bool {
+        ip != Host::NONE && self.sources.contains(&ip)
     }
 }
 
@@ -135,10 +186,10 @@ impl Change {
 }
 
 /// The same /24 (IPv6: /64)?
-fn same_network(a: IpAddr, b: IpAddr) -> bool {
-    match (a, b) {
+fn same_network(a: Host, b: Host) -> bool {
+    match (a.into(), b.into()) {
         (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..8] == b.octets()[..8],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..8] == b.octets()[..8] && !a.is_unspecified(),
         _ => false,
     }
 }
@@ -150,7 +201,7 @@ fn is_host(ip: IpAddr) -> bool {
 
 /// Routable on the Internet (RFC 6890), as far as it matters here.
 fn is_public(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
+    match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
         IpAddr::V6(ip) => is_public_v6(ip),
     }
@@ -273,7 +324,7 @@ mod tests {
         }
         assert!(!trust.add(all[0]));
         assert!(trust.add(all[MAX_SOURCES]));
-        let kept: Vec<bool> = all.iter().map(|source| trust.vouches(*source)).collect();
+        let kept: Vec<bool> = all.iter().map(|source| trust.vouches((*source).into())).collect();
         assert_eq!(kept, [true, false, true, true, true]);
     }
 }
