@@ -16,7 +16,8 @@ const STRANGER: u8 = 3;
 /// Reads `data` as a packet, and then as a script of packets for one stream.
 pub(crate) fn run(data: &[u8]) {
     packet(data);
-    script(data);
+    script(data, false);
+    script(data, true);
 }
 
 fn packet(data: &[u8]) {
@@ -37,8 +38,8 @@ fn packet(data: &[u8]) {
 }
 
 /// Each step is four octets (who, how far the sequence, how long after, what), and packets are cut from the rest.
-fn script(data: &[u8]) {
-    let (mut relay, id) = stream();
+fn script(data: &[u8], secure: bool) {
+    let (mut relay, id) = stream(secure);
     let (mut stats, mut now, mut sequence) = (Stats::default(), Instant::ZERO, 0u16);
     for step in data.chunks_exact(4).take(512) {
         now += Duration::from_millis(u64::from(step[2]) * u64::from(step[2]) / 16);
@@ -56,10 +57,12 @@ fn script(data: &[u8]) {
     }
     let dropped: u64 = stats.drops.iter().sum();
     let counted: u64 = relay.close(id).iter().map(|c| c.rtp_packets + c.rtcp_packets + c.dropped).sum();
+    let beside = stats.stun_packets + stats.dtls_packets;
     assert_eq!(stats.rtp_packets + stats.rtcp_packets + dropped, counted);
+    assert!(secure || beside == 0);
 }
 
-fn stream() -> (Relay, StreamId) {
+fn stream(secure: bool) -> (Relay, StreamId) {
     let mut relay = Relay::new();
     let port = |realm, port| MediaPort { realm: RealmId(realm), port };
     for realm in [0, 1] {
@@ -72,6 +75,7 @@ fn stream() -> (Relay, StreamId) {
         let rtcp = Some(SocketAddr::from((HOSTS[2], 4_001)));
         let described =
             Description { rtp, rtcp, payload_types: [1, 0], mux: end == End::A, ..Description::default() };
+        let described = Description { ice: secure, dtls: secure, ..described };
         relay.describe(Instant::ZERO, id, end, &[HOSTS[0].into()], true, described);
     }
     relay.gate(id, Gate::OPEN);

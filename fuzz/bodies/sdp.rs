@@ -6,7 +6,9 @@ use portolan_shards::wire::splice::Splice;
 
 /// Reads `data` and checks what the scanner promises.
 pub(crate) fn run(data: &[u8]) {
-    let _ = (sdp::is_address_leak(data), sdp::is_ice_or_bundle(data), sdp::Direction::of(data));
+    let _ =
+        (sdp::is_address_leak(data), sdp::is_bundle(data), sdp::is_keying(data), sdp::Direction::of(data));
+    assert!(!sdp::is_candidate(data) || sdp::is_ice(data));
     let Ok(sdp) = Sdp::parse(data) else { return };
     let whole = Span::new(0, data.len());
     if let Some(origin) = sdp.origin {

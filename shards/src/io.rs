@@ -190,6 +190,12 @@ drop_reasons! {
     PayloadType => "payload_type",
     /// RTCP that does not tile its datagram, or is not allowed yet.
     NotRtcp => "not_rtcp",
+    /// STUN between two ICE agents that is no Binding message, or contradicts itself.
+    NotStun => "not_stun",
+    /// DTLS beside RTP that is no handshake, or whose lengths contradict each other.
+    NotDtls => "not_dtls",
+    /// An answer to a STUN request that was not seen, or was answered already.
+    Unasked => "unasked",
     /// From an address that may not be learned (latching rank 3).
     Stranger => "stranger",
     /// From a candidate that has not proved itself.

@@ -60,6 +60,10 @@ pub struct Realm {
     pub keepalive: KeepaliveMethod,
     /// Access realms: terminals and softswitches see each other's Call-IDs sealed.
     pub mask_call_id: bool,
+    /// Access realms: media that is ciphered end to end.
+    pub secure_media: SecureMedia,
+    /// Access realms: ICE between a terminal and what it talks to.
+    pub ice: Ice,
 }
 
 impl Realm {
@@ -79,6 +83,8 @@ impl Realm {
             learn_net: false,
             keepalive: KeepaliveMethod::Options,
             mask_call_id: false,
+            secure_media: SecureMedia::default(),
+            ice: Ice::default(),
         }
     }
 
@@ -107,6 +113,26 @@ pub enum Large {
     Udp,
     /// It is sent by TCP to the same address and port.
     Tcp,
+}
+
+/// What happens to media whose keys the ends make with each other, by SDES (RFC 4568) or DTLS (RFC 5763, RFC 8842).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecureMedia {
+    /// It passes, and so does all that makes its keys: Portolan has none.
+    #[default]
+    Pass,
+    /// Such a stream is refused; what offers keys beside plain RTP (RFC 8643) is taken out, so that plain RTP is agreed.
+    Refuse,
+}
+
+/// What happens to ICE (RFC 8445).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ice {
+    /// It is taken out of all descriptions: the ends see a peer that has none.
+    #[default]
+    Strip,
+    /// Where both ends have it they keep it, each with one candidate that is ours.
+    Keep,
 }
 
 /// An inclusive range of UDP ports.

@@ -48,6 +48,10 @@ pub struct Stats {
     pub rtcp_packets: u64,
     /// RTCP octets forwarded.
     pub rtcp_octets: u64,
+    /// STUN messages between two ICE agents forwarded.
+    pub stun_packets: u64,
+    /// Datagrams of DTLS beside RTP forwarded.
+    pub dtls_packets: u64,
     /// Media addresses learned: latched by a first packet or a proof.
     pub latched: u64,
     /// Latches that moved without signaling (NAT rebinding).
@@ -124,6 +128,8 @@ impl Default for Stats {
             rtp_octets: 0,
             rtcp_packets: 0,
             rtcp_octets: 0,
+            stun_packets: 0,
+            dtls_packets: 0,
             latched: 0,
             rebound: 0,
             contested: 0,

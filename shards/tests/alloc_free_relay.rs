@@ -31,6 +31,8 @@ fn relay() -> Relay {
                 rtcp,
                 payload_types: [1, 0],
                 mux: n % 2 == 0,
+                ice: n % 4 < 2,
+                dtls: n % 4 < 2,
                 ..Description::default()
             };
             relay.describe(Instant::ZERO, id, end, &[peer.ip()], true, described);
@@ -48,7 +50,27 @@ fn core() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 20], 8_000))
 }
 
+/// A Binding request or its answer, with an attribute that fills it.
+fn stun(rng: &mut Rng) -> [u8; 172] {
+    let mut packet = [0; 172];
+    packet[..8].copy_from_slice(&[rng.below(2) as u8, 1, 0, 152, 0x21, 0x12, 0xa4, 0x42]);
+    packet[8] = rng.below(4) as u8;
+    packet[20..24].copy_from_slice(&[0x80, 0x22, 0, 148]);
+    packet
+}
+
+fn dtls() -> [u8; 172] {
+    let mut packet = [0; 172];
+    packet[..13].copy_from_slice(&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 159]);
+    packet
+}
+
 fn packet(rng: &mut Rng, sequence: u16) -> [u8; 172] {
+    match rng.below(8) {
+        0 => return stun(rng),
+        1 => return dtls(),
+        _ => {}
+    }
     let mut packet = [0; 172];
     packet[0] = if rng.below(20) == 0 { 0x40 } else { 0x80 };
     packet[1] = [0, 0, 0, 9, 201][rng.below(5) as usize];
@@ -101,5 +123,6 @@ fn no_packet_of_any_kind_from_anybody_allocates() {
     });
     assert_eq!(info.count_total, 0);
     assert!(stats.rtp_packets > 1_000 && stats.rtcp_packets > 100, "{stats:?}");
+    assert!(stats.stun_packets > 100 && stats.dtls_packets > 100, "{stats:?}");
     assert!(stats.drops.iter().filter(|count| **count > 0).count() >= 6, "{stats:?}");
 }

@@ -1,6 +1,8 @@
 //! The fuzz targets' bodies on the stable compiler: the committed corpus, deterministic mutations of it, and
 //! hostile shapes at full datagram size.
 
+#[path = "../../fuzz/bodies/dtls.rs"]
+mod dtls;
 #[path = "../../fuzz/bodies/frame.rs"]
 mod frame;
 #[path = "../../fuzz/bodies/rtcp.rs"]
@@ -17,6 +19,7 @@ mod stun;
 mod xml;
 
 use portolan_shards::limits::MAX_MESSAGE;
+use portolan_shards::wire::dtls::is_handshake;
 use portolan_shards::wire::sdp::Sdp;
 use portolan_shards::wire::sip::{Frame, Message};
 use portolan_shards::wire::xml::fields;
@@ -119,6 +122,11 @@ fn stun_corpus_and_its_mutations() {
     replay("stun", stun::run);
 }
 
+#[test]
+fn dtls_corpus_and_its_mutations() {
+    replay("dtls", dtls::run);
+}
+
 /// A corpus that is refused at its first line tests nothing.
 #[test]
 fn the_corpus_reaches_the_depths() {
@@ -127,6 +135,7 @@ fn the_corpus_reaches_the_depths() {
     let streams = corpus("frame");
     let framed = streams.iter().flat_map(|seed| frame::frames(seed, MAX_MESSAGE, seed.len()));
     assert_eq!(framed.filter(|found| matches!(found, Frame::Message(_))).count(), 11);
+    assert_eq!(corpus("dtls").iter().filter(|seed| is_handshake(seed)).count(), corpus("dtls").len() - 2);
     assert!(corpus("sdp").iter().all(|seed| Sdp::parse(seed).is_ok_and(|sdp| !sdp.media.is_empty())));
     assert!(corpus("xml").iter().all(|seed| fields(seed).is_ok_and(|fields| fields.len() > 2)));
 }
@@ -186,6 +195,7 @@ proptest! {
         rtp::run(&bytes);
         rtcp::run(&bytes);
         stun::run(&bytes);
+        dtls::run(&bytes);
         xml::run(&bytes);
     }
 

@@ -181,20 +181,25 @@ fn streams_are_limited() {
 
 #[test]
 fn attributes_are_classified() {
-    for ice in [
-        "candidate:1 1 UDP 2 10.0.0.1 9 typ host",
-        "ICE-ufrag:x",
-        "ice-lite",
-        "ice-pacing:50",
-        "remote-candidates:1",
-    ] {
-        assert!(sdp::is_ice_or_bundle(ice.as_bytes()), "{ice}");
+    for place in ["candidate:1 1 UDP 2 10.0.0.1 9 typ host", "Remote-Candidates:1 192.0.2.1 9"] {
+        assert!(sdp::is_candidate(place.as_bytes()) && sdp::is_ice(place.as_bytes()), "{place}");
     }
-    for bundle in ["end-of-candidates", "group:BUNDLE a b", "group: bundle", "bundle-only"] {
-        assert!(sdp::is_ice_or_bundle(bundle.as_bytes()), "{bundle}");
+    for ice in ["ICE-ufrag:x", "ice-lite", "ice-pacing:50", "end-of-candidates"] {
+        assert!(sdp::is_ice(ice.as_bytes()) && !sdp::is_candidate(ice.as_bytes()), "{ice}");
     }
-    for other in ["mid:0", "group:LS a b", "group", "rtcp-mux", "icecream", "rtpmap:0 PCMU/8000", ""] {
-        assert!(!sdp::is_ice_or_bundle(other.as_bytes()), "{other}");
+    for bundle in ["group:BUNDLE a b", "group: bundle", "bundle-only"] {
+        assert!(sdp::is_bundle(bundle.as_bytes()) && !sdp::is_ice(bundle.as_bytes()), "{bundle}");
+    }
+    for key in
+        ["crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x", "fingerprint:sha-256 00", "SETUP:active", "tls-id:x"]
+    {
+        assert!(sdp::is_keying(key.as_bytes()), "{key}");
+    }
+    for other in
+        ["mid:0", "group:LS a b", "group", "rtcp-mux", "icecream", "rtpmap:0 PCMU/8000", "cryptox:1", ""]
+    {
+        let other = other.as_bytes();
+        assert!(!sdp::is_ice(other) && !sdp::is_bundle(other) && !sdp::is_keying(other));
     }
     for leak in [
         "altc:1 IP4 192.0.2.1 9",
@@ -202,7 +207,7 @@ fn attributes_are_classified() {
         "X-nat:2",
         "source-filter: incl IN IP4 * 192.0.2.1",
     ] {
-        assert!(sdp::is_address_leak(leak.as_bytes()) && !sdp::is_ice_or_bundle(leak.as_bytes()), "{leak}");
+        assert!(sdp::is_address_leak(leak.as_bytes()) && !sdp::is_ice(leak.as_bytes()), "{leak}");
     }
     assert!(!sdp::is_address_leak(b"fmtp:101 0-15"));
 }

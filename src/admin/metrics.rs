@@ -69,7 +69,12 @@ const FAMILIES: &[(&str, &str, &str, ReadMany)] = &[
         vec![("ended", s.sessions_ended), ("reaped", s.sessions_reaped)]
     }),
     ("portolan_packets", "Media packets forwarded by kind", "kind", |s| {
-        vec![("rtp", s.rtp_packets), ("rtcp", s.rtcp_packets)]
+        vec![
+            ("rtp", s.rtp_packets),
+            ("rtcp", s.rtcp_packets),
+            ("stun", s.stun_packets),
+            ("dtls", s.dtls_packets),
+        ]
     }),
     ("portolan_octets", "Octets of UDP payload forwarded by kind", "kind", |s| {
         vec![("rtp", s.rtp_octets), ("rtcp", s.rtcp_octets)]

@@ -55,6 +55,8 @@ pub(super) struct RawRealm {
     pub(super) learn_net: Option<bool>,
     pub(super) keepalive: Option<RawMethod>,
     pub(super) mask_call_id: Option<bool>,
+    pub(super) secure_media: Option<RawSecureMedia>,
+    pub(super) ice: Option<RawIce>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -79,6 +81,20 @@ pub(super) enum RawListener {
 pub(super) enum RawLarge {
     Udp,
     Tcp,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename = "SecureMedia")]
+pub(super) enum RawSecureMedia {
+    Pass,
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename = "Ice")]
+pub(super) enum RawIce {
+    Strip,
+    Keep,
 }
 
 #[derive(Debug, Deserialize)]

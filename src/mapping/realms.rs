@@ -4,9 +4,9 @@ use super::check::Check;
 use super::merge::Item;
 use super::place::At;
 use super::problem::Place;
-use super::raw::{RawLarge, RawListener, RawMethod, RawRealm, RawSide};
+use super::raw::{RawIce, RawLarge, RawListener, RawMethod, RawRealm, RawSecureMedia, RawSide};
 use portolan_shards::limits::PORT_RESERVE;
-use portolan_shards::realm::{KeepaliveMethod, Large, PortRange, Realm};
+use portolan_shards::realm::{Ice, KeepaliveMethod, Large, PortRange, Realm, SecureMedia};
 use portolan_shards::types::{RealmId, ShardId, Side, Transport};
 use std::net::IpAddr;
 
@@ -72,6 +72,8 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         learn_net: raw.learn_net.unwrap_or(false),
         keepalive: method(raw.keepalive),
         mask_call_id: raw.mask_call_id.unwrap_or(false),
+        secure_media: secure_media(raw.secure_media),
+        ice: ice(raw.ice),
         ..Realm::new(RealmId::default(), &item.name, side(raw.side), address?, media?)
     })
 }
@@ -124,6 +126,12 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
     if raw.mask_call_id.is_some() {
         let hint = "set it in the access realms: it masks the Call-IDs of both sides";
         check.error(at.field("mask_call_id"), "`mask_call_id` belongs to access realms", hint);
+    }
+    for (name, given) in [("secure_media", raw.secure_media.is_some()), ("ice", raw.ice.is_some())] {
+        if given {
+            let hint = "set it in the access realms: it holds for both ends of their calls";
+            check.error(at.field(name), format!("`{name}` belongs to access realms"), hint);
+        }
     }
     for (index, raw) in raw.sip.iter().enumerate() {
         if matches!(raw, RawListener::Ws(_) | RawListener::Wss(_)) {
@@ -252,6 +260,20 @@ const fn large(raw: Option<RawLarge>) -> Large {
     match raw {
         None | Some(RawLarge::Udp) => Large::Udp,
         Some(RawLarge::Tcp) => Large::Tcp,
+    }
+}
+
+const fn secure_media(raw: Option<RawSecureMedia>) -> SecureMedia {
+    match raw {
+        None | Some(RawSecureMedia::Pass) => SecureMedia::Pass,
+        Some(RawSecureMedia::Refuse) => SecureMedia::Refuse,
+    }
+}
+
+const fn ice(raw: Option<RawIce>) -> Ice {
+    match raw {
+        None | Some(RawIce::Strip) => Ice::Strip,
+        Some(RawIce::Keep) => Ice::Keep,
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! A session opens a [`relay::Relay`] stream between two port pairs, tells it what each peer announced
 //! ([`Description`]) and opens its [`Gate`]; from then on [`relay::Relay::handle`] decides on each packet alone.
-//! The rules of learning an address and never losing it again are in [`latch`] (RTP) and [`companion`] (RTCP).
+//! The rules of learning an address and never losing it again are in [`latch`] (RTP) and [`companion`] (RTCP). STUN and
+//! DTLS, where both ends keep ICE or DTLS-SRTP, pass beside them (`association`).
 
+mod association;
 pub mod companion;
 pub mod emodel;
 mod forks;
@@ -83,6 +85,10 @@ pub struct Description {
     pub rtp_profile: bool,
     /// SRTP (RFC 3711): padding and compound RTCP are encrypted, so only their first headers are checked.
     pub secure: bool,
+    /// Both ends keep ICE (RFC 8445): STUN passes, and teaches nothing. The same at both ends.
+    pub ice: bool,
+    /// Both ends take their SRTP keys from DTLS (RFC 5763): it passes, and teaches nothing. The same at both ends.
+    pub dtls: bool,
 }
 
 impl Default for Description {
@@ -98,6 +104,8 @@ impl Default for Description {
             rate: Rate::default(),
             rtp_profile: true,
             secure: false,
+            ice: false,
+            dtls: false,
         }
     }
 }

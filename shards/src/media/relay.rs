@@ -85,6 +85,14 @@ impl Relay {
         }
     }
 
+    /// Let STUN and DTLS through, or not. The gate says nothing of them: consent must go on while a call is on hold (RFC
+    /// 7675), and keys are made before anything else. They pass from [`Self::describe`] on.
+    pub fn associate(&mut self, id: StreamId, open: bool) {
+        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+            stream.open_association(open);
+        }
+    }
+
     /// Decide on one packet: the fast door. No allocation, no hash, no lock.
     pub fn handle(
         &mut self,

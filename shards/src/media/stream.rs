@@ -1,5 +1,6 @@
 //! One stream: two ends back to back, and the way of a packet from one to the other.
 
+use super::association::{Agreed, Association, Datagram, Kind, Known};
 use super::companion::Companion;
 use super::latch::{Event, Heard, Heed, Latch};
 use super::meter::Meter;
@@ -26,6 +27,8 @@ pub(super) struct Stream {
     next: [u32; 2],
     /// Its fork was answered.
     pub(super) preferred: bool,
+    /// Where both ends keep ICE or DTLS.
+    association: Option<Box<Association>>,
 }
 
 /// No further stream.
@@ -79,7 +82,14 @@ type Way = (MediaPort, Addr);
 impl Stream {
     pub(super) fn new(a: EndPorts, b: EndPorts) -> Self {
         let ends = [Facing::new(a), Facing::new(b)];
-        Self { ends, gate: Gate::CLOSED, last_media: None, next: [LAST; 2], preferred: false }
+        Self {
+            ends,
+            gate: Gate::CLOSED,
+            last_media: None,
+            next: [LAST; 2],
+            preferred: false,
+            association: None,
+        }
     }
 
     pub(super) fn ports(&self, end: End) -> EndPorts {
@@ -120,7 +130,24 @@ impl Stream {
         learn_net: bool,
         d: &Description,
     ) {
-        self.ends[end as usize].describe(now, sources, learn_net, d);
+        let announced = self.ends[end as usize].describe(now, sources, learn_net, d);
+        let agreed = Agreed { ice: d.ice, dtls: d.dtls && d.rtp_profile };
+        if agreed == Agreed::NOTHING {
+            self.association = None;
+            return;
+        }
+        let association = self.association.get_or_insert_with(|| Box::new(Association::new(agreed)));
+        association.agree(agreed);
+        if announced {
+            association.renew(end as usize);
+        }
+    }
+
+    /// Let STUN and DTLS through, or not, whatever the gate says.
+    pub(super) fn open_association(&mut self, open: bool) {
+        if let Some(association) = &mut self.association {
+            association.set_open(open);
+        }
     }
 
     pub(super) fn trust(&mut self, now: Instant, end: End, source: IpAddr) {
@@ -147,11 +174,14 @@ impl Stream {
         bench: Bench<'_>,
         stats: &mut Stats,
     ) -> Result<Way, DropReason> {
-        let way = match self.ends[arrival.end as usize].is_rtcp(arrival) {
-            true => self.relay_rtcp(arrival, stats),
-            false => self.relay_rtp(arrival, bench, stats),
+        let kind = self.association.as_ref().and_then(|association| association.kind(arrival.packet));
+        let way = match kind {
+            Some(kind) => self.relay_association(arrival, kind, stats),
+            None if self.ends[arrival.end as usize].is_rtcp(arrival) => self.relay_rtcp(arrival, stats),
+            None => self.relay_rtp(arrival, bench, stats),
         };
         match way {
+            Ok(_) if kind.is_some() => {}
             Ok(_) => self.last_media = Some(arrival.now),
             Err(_) => self.ends[arrival.end as usize].counters.dropped += 1,
         }
@@ -196,6 +226,29 @@ impl Stream {
         Ok(way)
     }
 
+    /// STUN or DTLS, at the port of its own component.
+    #[cold]
+    fn relay_association(
+        &mut self,
+        arrival: &Arrival<'_>,
+        kind: Kind,
+        stats: &mut Stats,
+    ) -> Result<Way, DropReason> {
+        let Arrival { now, end, rtcp_port: rtcp, from, packet: octets } = *arrival;
+        let [near, far] = [end, end.other()].map(|end| &self.ends[end as usize]);
+        if rtcp && (near.mux || far.mux) {
+            return Err(DropReason::NotRtcp);
+        }
+        let association = self.association.as_mut().ok_or(DropReason::NotArmed)?;
+        let datagram = Datagram { now, from, octets, kind, end: end as usize, rtcp };
+        let to = association.relay(&datagram, near.known(rtcp), far.known(rtcp))?;
+        match kind {
+            Kind::Stun => stats.stun_packets += 1,
+            Kind::Dtls => stats.dtls_packets += 1,
+        }
+        Ok((if rtcp { far.ports.rtcp } else { far.ports.rtp }, to))
+    }
+
     fn near_far(&mut self, end: End) -> (&mut Facing, &mut Facing) {
         let [a, b] = &mut self.ends;
         match end {
@@ -225,7 +278,8 @@ impl Facing {
         }
     }
 
-    fn describe(&mut self, now: Instant, sources: &[IpAddr], learn_net: bool, d: &Description) {
+    /// Whether the announced address is another one.
+    fn describe(&mut self, now: Instant, sources: &[IpAddr], learn_net: bool, d: &Description) -> bool {
         self.latch.settle(now, &self.trust);
         let change = self.trust.update(sources, learn_net, d);
         if change.any() || !self.latch.is_armed() {
@@ -244,6 +298,13 @@ impl Facing {
         self.mux = d.mux;
         self.rtp_profile = d.rtp_profile;
         self.secure = d.secure;
+        change.announced
+    }
+
+    /// What STUN and DTLS go by.
+    fn known(&self, rtcp: bool) -> Known<'_> {
+        let latched = if rtcp { self.companion.latched() } else { self.latch.latched() };
+        Known { trust: &self.trust, latched }
     }
 
     fn claim(&self, arrival: &Arrival<'_>) -> Option<Claim> {

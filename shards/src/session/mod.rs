@@ -178,7 +178,7 @@ impl Sessions {
         view: View,
     ) -> Result<Anchored, Refusal> {
         let session = self.table.get(key).ok_or(Refusal::Gone)?;
-        let view = session.legs[index(side)].plausible(side, view);
+        let view = session.plausible(side, view);
         self.admission.check(session.streams.get(at).and_then(Option::as_ref), &view)?;
         if session.streams.get(at).is_none_or(Option::is_none) {
             self.add(cx, key, side, at)?;
@@ -186,10 +186,11 @@ impl Sessions {
         let session = self.table.get_mut(key).ok_or(Refusal::Gone)?;
         let advertised = session.legs[index(side.other())].advertised;
         let fresh = session.announced.get(at).is_none_or(Option::is_none) && session.is_fresh();
+        let terminal_leads = session.terminal_leads(at, side, &view);
         let stream = session.streams[at].as_mut().ok_or(Refusal::Gone)?;
         self.admission.grant(stream, &view);
         let latched = self.relay.latched(stream.id, End::A).is_some();
-        let told = stream.told(side, cx.role, &view, latched);
+        let told = Told { terminal_leads, ..stream.told(side, cx.role, &view, latched) };
         let ports = stream.ports[index(side.other())];
         match cx.role {
             Role::Offer if fresh => {
@@ -243,6 +244,7 @@ impl Sessions {
         if let Some(stream) = stream {
             stream.remove();
             self.relay.gate(stream.id, Gate::CLOSED);
+            self.relay.associate(stream.id, false);
         }
     }
 
@@ -283,6 +285,7 @@ impl Sessions {
         session.open = open;
         for stream in session.streams.iter().flatten() {
             self.relay.gate(stream.id, stream.gate(open));
+            self.relay.associate(stream.id, open && !stream.removed);
         }
     }
 
@@ -401,6 +404,7 @@ impl Sessions {
             }
         }
         self.relay.gate(stream.id, stream.gate(session.open));
+        self.relay.associate(stream.id, session.open && !stream.removed);
     }
 }
 
@@ -430,6 +434,28 @@ impl Session {
         }
     }
 
+    /// A peer that announces an address of ours would make us talk to ourselves: nothing is sent there. On the core side
+    /// our own core address is normal: the softswitch may lead a call from one terminal to another through us twice.
+    /// Our address on the other side is what ICE makes of the way through us (RFC 8839 section 4.4.1.2.2), and means the peer
+    /// where it was.
+    fn plausible(&self, side: Side, mut view: View) -> View {
+        let [access, core] = [&self.legs[0], &self.legs[1]].map(|leg| leg.advertised);
+        let ours = |announced: &SocketAddr| match side {
+            Side::Access => announced.ip() == access || announced.ip() == core,
+            Side::Core => view.ice && access != core && announced.ip() == access,
+        };
+        (view.rtp, view.rtcp) = (view.rtp.filter(|at| !ours(at)), view.rtcp.filter(|at| !ours(at)));
+        view
+    }
+
+    /// Is the terminal, as far as its signaling tells, behind NAT, and has nothing but DTLS to open its way?
+    fn terminal_leads(&self, at: usize, side: Side, view: &View) -> bool {
+        let known = self.streams.get(at).and_then(Option::as_ref).and_then(|stream| stream.views[0].as_ref());
+        let told = if side == Side::Access { view.rtp } else { None };
+        let announced = told.or(known.and_then(|view| view.rtp));
+        !view.ice && !announced.is_some_and(|announced| self.legs[0].sources.contains(&announced.ip()))
+    }
+
     /// Nothing was agreed yet.
     fn is_fresh(&self) -> bool {
         self.streams.iter().flatten().all(|stream| stream.views.iter().all(Option::is_none))
@@ -444,16 +470,6 @@ impl Leg {
             learn_net: realm.learn_net,
             sources: SmallVec::new(),
         }
-    }
-
-    /// A terminal that announces our own address would make us talk to ourselves: nothing is sent there. On the core
-    /// side our own address is normal: the softswitch may lead a call from one terminal to another through us twice.
-    fn plausible(&self, side: Side, mut view: View) -> View {
-        if side == Side::Access {
-            view.rtp = view.rtp.filter(|announced| announced.ip() != self.advertised);
-            view.rtcp = view.rtcp.filter(|announced| announced.ip() != self.advertised);
-        }
-        view
     }
 
     /// Remember a source, forgetting the oldest; false if it was known.

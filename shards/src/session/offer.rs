@@ -24,6 +24,8 @@ pub struct Told {
     pub receives: bool,
     /// May `a=rtcp-mux` stand? Not in an answer to an offer without it (RFC 5761 section 5.1.1).
     pub mux: bool,
+    /// Must the terminal open DTLS associations? Behind NAT nobody reaches it before it has sent something; with ICE it has.
+    pub terminal_leads: bool,
 }
 
 /// One peer's view of one stream, as announced.
@@ -49,8 +51,12 @@ pub struct View {
     pub rate: Rate,
     /// Is it RTP (RTP/AVP and its kin)?
     pub rtp_profile: bool,
-    /// Is it SRTP?
+    /// Is it SRTP, or does the peer offer to make it so?
     pub secure: bool,
+    /// Does the peer make its keys by DTLS?
+    pub dtls: bool,
+    /// Does the peer use ICE, and may it?
+    pub ice: bool,
     /// The version of the description (o=).
     pub version: u64,
 }

@@ -91,7 +91,7 @@ impl Stream {
         let offerer = index(side.other());
         let offer = self.pending[offerer].as_ref().or(self.views[offerer].as_ref());
         let mux = role == Role::Offer || offer.is_some_and(|offer| offer.mux);
-        let mut told = Told { sends: view.sends, receives: view.receives, mux };
+        let mut told = Told { sends: view.sends, receives: view.receives, mux, terminal_leads: false };
         if side == Side::Access {
             told.sends &= role == Role::Offer || !self.masked;
             return told;
@@ -130,7 +130,9 @@ impl Stream {
             ptime: access.ptime.min(core.ptime),
             rate: larger(access.rate, core.rate),
             rtp_profile: view.rtp_profile,
-            secure: view.secure,
+            secure: access.secure && core.secure,
+            ice: access.ice && core.ice,
+            dtls: access.dtls && core.dtls,
             trusted: side == Side::Core,
         })
     }

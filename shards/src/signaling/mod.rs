@@ -1,6 +1,7 @@
 //! Protocol state machines, a folder each. They reach sessions and the world only through [`Cx`].
 
 pub mod adapters;
+mod ice;
 pub mod label;
 pub mod sdp;
 pub mod sip;

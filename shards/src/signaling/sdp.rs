@@ -1,11 +1,13 @@
 //! Session descriptions on their way through Portolan: the addresses become ours, all other octets stay.
 //!
-//! Serves every family that carries SDP. ICE and BUNDLE are stripped as a whole: a peer that saw candidates beside
-//! our address would report a mismatch (RFC 7362 section 4, RFC 8839).
+//! Serves every family that carries SDP. BUNDLE is stripped, and so is ICE, unless the realm lets both ends keep it: a
+//! peer that saw candidates beside our address would report a mismatch (RFC 7362 section 4, RFC 8839). What makes keys for
+//! SRTP passes as it is, unless the realm refuses it.
 
-use super::Cx;
+use super::{Cx, ice};
 use crate::fault::Fault;
 use crate::media::Rate;
+use crate::realm::{Ice, SecureMedia};
 use crate::session::{Anchor, Anchored, Refusal, Role, SessionKey, Told, View};
 use crate::types::Side;
 use crate::wire::Span;
@@ -33,6 +35,10 @@ pub struct Described {
     pub role: Role,
     /// Our address on the side that will read it.
     pub ours: IpAddr,
+    /// The access realm's rule about SRTP.
+    pub secure_media: SecureMedia,
+    /// The access realm's rule about ICE.
+    pub ice: Ice,
 }
 
 /// A description for the other side.
@@ -52,23 +58,34 @@ pub struct Rewritten {
 pub fn anchor(cx: &mut Cx<'_>, from: Described, body: &[u8]) -> Result<Rewritten, Fault> {
     let sdp = Sdp::parse(body)?;
     let mut splice = Splice::new(body);
-    let (mut wanted, mut left) = (0, 0);
+    let (mut wanted, mut left, mut roles) = (0, 0, Roles::default());
+    let keyed = from.secure_media == SecureMedia::Pass;
     for (at, media) in sdp.media.iter().enumerate() {
         if !live(cx, from, at, media) {
             continue;
         }
         wanted += 1;
-        let ours = if carried(media, body) { anchor_one(cx, from, &sdp, at, media)? } else { None };
-        match ours {
-            Some(ours) => {
-                left += 1;
-                write_ports(&mut splice, media, ours);
-                write_direction(&mut splice, &sdp, at, media, ours.told);
-            }
-            None => refuse(&mut splice, &sdp, at, media),
+        let view = if carried(from, media, body) { Some(view(from, &sdp, at, media)?) } else { None };
+        let kept = view.as_ref().is_some_and(|view| view.ice);
+        let ours = view.map(|view| anchor_one(cx, from, at, view)).transpose()?.flatten();
+        let Some(ours) = ours else {
+            refuse(&mut splice, &sdp, at, media);
+            continue;
+        };
+        left += 1;
+        write_ports(&mut splice, media, ours);
+        write_direction(&mut splice, &sdp, at, media, ours.told);
+        if kept {
+            ice::write_candidates(&mut splice, &sdp, at, media, ours);
         }
+        let leads = keyed && ours.told.terminal_leads;
+        roles.add(&mut splice, &sdp, at, leads.then_some(from.side));
     }
-    hide_addresses(&mut splice, &sdp, from.ours);
+    roles.finish(&mut splice, &sdp, from.side);
+    if !keyed {
+        drop_attributes(&mut splice, &sdp, sdp::is_keying);
+    }
+    hide_addresses(&mut splice, &sdp, from.ours, from.ice);
     Ok(Rewritten { body: splice.finish(), nothing_left: wanted > 0 && left == 0 })
 }
 
@@ -81,14 +98,7 @@ fn live(cx: &mut Cx<'_>, from: Described, at: usize, media: &Media) -> bool {
 }
 
 /// Our ports for one stream; `None` when it is the answer to nothing.
-fn anchor_one(
-    cx: &mut Cx<'_>,
-    from: Described,
-    sdp: &Sdp<'_>,
-    at: usize,
-    media: &Media,
-) -> Result<Option<Anchored>, Fault> {
-    let view = view(sdp, media)?;
+fn anchor_one(cx: &mut Cx<'_>, from: Described, at: usize, view: View) -> Result<Option<Anchored>, Fault> {
     let mut with = Anchor { now: cx.now, rng: cx.rng, out: cx.out, role: from.role };
     match cx.sessions.anchor(&mut with, from.session, from.side, at, view) {
         Ok(ours) => Ok(Some(ours)),
@@ -108,15 +118,22 @@ pub fn conceal(body: &[u8], ours: IpAddr) -> Result<Vec<u8>, Fault> {
     for media in &sdp.media {
         splice.replace(media.port_span, "0");
     }
-    hide_addresses(&mut splice, &sdp, ours);
+    hide_addresses(&mut splice, &sdp, ours, Ice::Strip);
     Ok(splice.finish())
 }
 
 /// Only UDP is relayed: a stream over TCP (MSRP, BFCP, T.120) is refused by port 0, and so is one right over SCTP or
-/// DCCP.
-fn carried(media: &Media, body: &[u8]) -> bool {
+/// DCCP, and a ciphered one where the realm refuses it.
+fn carried(from: Described, media: &Media, body: &[u8]) -> bool {
     let proto = media.proto.of(body).to_ascii_uppercase();
-    ![&b"TCP"[..], b"SCTP", b"DCCP"].iter().any(|other| proto.starts_with(other))
+    let udp = ![&b"TCP"[..], b"SCTP", b"DCCP"].iter().any(|other| proto.starts_with(other));
+    udp && (from.secure_media == SecureMedia::Pass || !is_ciphered(media, body))
+}
+
+/// Is the transport SRTP, or anything else over DTLS (`UDP/TLS/UDPTL`, `UDP/DTLS/SCTP`)?
+fn is_ciphered(media: &Media, body: &[u8]) -> bool {
+    let proto = media.proto.of(body).to_ascii_uppercase();
+    [&b"/SAVP"[..], b"TLS/"].iter().any(|part| proto.windows(part.len()).any(|at| at == *part))
 }
 
 /// Port 0, and no attribute left that could carry an address.
@@ -138,12 +155,14 @@ const fn refused(refusal: Refusal) -> Fault {
 }
 
 /// What the peer says about one stream.
-fn view(sdp: &Sdp<'_>, media: &Media) -> Result<View, Fault> {
+fn view(from: Described, sdp: &Sdp<'_>, at: usize, media: &Media) -> Result<View, Fault> {
     if media.connection.is_none() && sdp.connection.is_none() {
         return Err(Fault::Malformed("SDP stream without c="));
     }
     let address = sdp.address_of(media);
-    let held = address.is_some_and(|ip| ip.is_unspecified());
+    let ice = from.ice == Ice::Keep && ice::is_used(sdp, at);
+    let held = address.is_some_and(|ip| ip.is_unspecified()) && !(ice && ice::is_placeholder(media));
+    let dtls = has(sdp, at, b"fingerprint");
     let known = address.filter(|ip| !ip.is_unspecified());
     let direction = media.direction.or(sdp.direction).unwrap_or(Direction::SendRecv);
     let rtcp_port = media.rtcp.as_ref().map_or(media.port.saturating_add(1), |rtcp| rtcp.port);
@@ -161,9 +180,17 @@ fn view(sdp: &Sdp<'_>, media: &Media) -> Result<View, Fault> {
         held,
         rate: rate(sdp, media),
         rtp_profile: sdp.rtp(media),
-        secure: media.proto.of(sdp.bytes()).windows(5).any(|part| part.eq_ignore_ascii_case(b"/SAVP")),
+        secure: is_ciphered(media, sdp.bytes()) || dtls || has(sdp, at, b"crypto"),
+        dtls,
+        ice,
         version: sdp.origin.map_or(0, |origin| number(origin.sess_version.of(sdp.bytes()))),
     })
+}
+
+/// Is there an attribute of this name in the section or at the session?
+fn has(sdp: &Sdp<'_>, at: usize, name: &[u8]) -> bool {
+    let applies = |line: &sdp::Line| line.kind == b'a' && line.media.is_none_or(|media| media == at);
+    sdp.lines().filter(applies).any(|line| sdp::has_name(line.value.of(sdp.bytes()), name))
 }
 
 /// A version as a number; it may be of any length, and only needs to differ from the one before.
@@ -213,20 +240,55 @@ fn write_direction(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: usize, media: &Me
     let lines = sdp.lines().filter(said).collect::<Vec<_>>();
     lines.iter().for_each(|line| splice.replace(line.value, direction.name()));
     if lines.is_empty() {
-        let end = std::str::from_utf8(sdp.line_end()).unwrap_or("\r\n");
-        let ended = media.section.of(sdp.bytes()).ends_with(b"\n");
-        let (before, after) = if ended { ("", end) } else { (end, "") };
-        splice.insert(media.section.end, format!("{before}a={}{after}", direction.name()));
+        sdp.append(splice, media, &format!("a={}", direction.name()));
+    }
+}
+
+/// Who opens the DTLS associations, where the writer leaves it open (`a=setup:actpass`, RFC 8842): a terminal that nobody
+/// can reach before it has sent something. Either role is one that the writer has offered.
+#[derive(Default)]
+struct Roles {
+    leads: bool,
+    free: bool,
+}
+
+impl Roles {
+    /// The section's own attribute; `leads` names its writer's side when the terminal must lead.
+    fn add(&mut self, splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: usize, leads: Option<Side>) {
+        match leads {
+            Some(side) => narrow(splice, sdp, Some(at), side),
+            None => self.free = true,
+        }
+        self.leads |= leads.is_some();
+    }
+
+    /// The session's, if it is the same for all streams.
+    fn finish(self, splice: &mut Splice<'_>, sdp: &Sdp<'_>, side: Side) {
+        if self.leads && !self.free {
+            narrow(splice, sdp, None, side);
+        }
+    }
+}
+
+fn narrow(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: Option<usize>, writer: Side) {
+    let role = if writer == Side::Access { "setup:active" } else { "setup:passive" };
+    for line in sdp.lines().filter(|line| line.kind == b'a' && line.media == at) {
+        let value = line.value.of(sdp.bytes());
+        if sdp::has_name(value, b"setup") && sdp::argument(value).eq_ignore_ascii_case(b"actpass") {
+            splice.replace(line.value, role);
+        }
     }
 }
 
 /// Replace every address by ours, and strip the lines that carry others.
-fn hide_addresses(splice: &mut Splice<'_>, sdp: &Sdp<'_>, ours: IpAddr) {
+fn hide_addresses(splice: &mut Splice<'_>, sdp: &Sdp<'_>, ours: IpAddr, ice: Ice) {
     if let Some(origin) = &sdp.origin {
         write_address(splice, origin.addrtype, origin.address, ours);
     }
+    let placeholder = |(at, media)| ice::is_placeholder(media) && ice::is_used(sdp, at);
+    let trickled = ice == Ice::Keep && sdp.media.iter().enumerate().any(placeholder);
     for connection in sdp.connections() {
-        write_connection(splice, &connection, ours);
+        write_connection(splice, &connection, ours, trickled);
     }
     for rtcp in sdp.media.iter().filter_map(|media| media.rtcp.as_ref()) {
         if let Some(address) = rtcp.address {
@@ -234,21 +296,25 @@ fn hide_addresses(splice: &mut Splice<'_>, sdp: &Sdp<'_>, ours: IpAddr) {
             splice.replace(Span::new(rtcp.port_span.end, address.end), format!(" IN {family} {ours}"));
         }
     }
-    for line in sdp.lines() {
-        let value = line.value.of(sdp.bytes());
-        if line.kind == b'a' && (sdp::is_ice_or_bundle(value) || sdp::is_address_leak(value)) {
-            splice.delete(line.line);
-        }
+    drop_attributes(splice, sdp, |value| match ice {
+        Ice::Strip => sdp::is_ice(value) || sdp::is_bundle(value) || sdp::is_address_leak(value),
+        Ice::Keep => sdp::is_candidate(value) || sdp::is_bundle(value) || sdp::is_address_leak(value),
+    });
+}
+
+fn drop_attributes(splice: &mut Splice<'_>, sdp: &Sdp<'_>, unwanted: impl Fn(&[u8]) -> bool) {
+    for line in sdp.lines().filter(|line| line.kind == b'a' && unwanted(line.value.of(sdp.bytes()))) {
+        splice.delete(line.line);
     }
 }
 
-/// A zero address (hold, RFC 3264 section 8.4) stays zero.
-fn write_connection(splice: &mut Splice<'_>, connection: &Connection, ours: IpAddr) {
+/// A zero address (hold, RFC 3264 section 8.4) stays zero, unless it only says that candidates will follow.
+fn write_connection(splice: &mut Splice<'_>, connection: &Connection, ours: IpAddr, trickled: bool) {
     let zero = match ours {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let held = connection.ip.is_some_and(|ip| ip.is_unspecified());
+    let held = connection.ip.is_some_and(|ip| ip.is_unspecified()) && !trickled;
     write_address(splice, connection.addrtype, connection.value, if held { zero } else { ours });
 }
 

@@ -3,6 +3,7 @@
 //! Scanners find [`Span`]s in a message and never own or re-serialise its text; what is forwarded is the old
 //! octets with a few spans replaced ([`splice::Splice`]). Nothing here assumes UTF-8.
 
+pub mod dtls;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

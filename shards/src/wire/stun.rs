@@ -1,4 +1,5 @@
-//! STUN Binding requests and their answers (RFC 8489), as far as keepalive needs them: no integrity, no server's list.
+//! STUN Binding messages (RFC 8489): requests and their answers as far as keepalive needs them, and what a relay between
+//! two ICE agents reads of theirs. No integrity: that is the ends' own.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const REQUEST: u16 = 0x0001;
+const INDICATION: u16 = 0x0011;
 const SUCCESS: u16 = 0x0101;
 const ERROR: u16 = 0x0111;
 const ERROR_CODE: u16 = 0x0009;
@@ -85,6 +87,49 @@ impl Response {
         let (_, value) = attributes.find(|&(kind, _)| kind == XOR_MAPPED_ADDRESS)?;
         Some(Self { transaction: message.transaction, mapped: unmask(value, message.transaction)? })
     }
+}
+
+/// What a Binding message is (RFC 8489 section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It wants an answer.
+    Request,
+    /// It wants none.
+    Indication,
+    /// A good answer.
+    Success,
+    /// A bad answer.
+    Error,
+}
+
+/// A Binding message on its way between two ICE agents (RFC 8445), who alone can judge what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// What it is.
+    pub class: Class,
+    /// The same in a request and its answer.
+    pub transaction: Transaction,
+}
+
+impl Binding {
+    /// Reads a datagram without allocating; `None` unless it is a Binding message whose attributes tile it, with a right
+    /// FINGERPRINT or none.
+    pub fn parse(datagram: &[u8]) -> Option<Self> {
+        let message = Message::parse(datagram)?;
+        let class = match message.kind {
+            REQUEST => Class::Request,
+            INDICATION => Class::Indication,
+            SUCCESS => Class::Success,
+            ERROR => Class::Error,
+            _ => return None,
+        };
+        Some(Self { class, transaction: message.transaction })
+    }
+}
+
+/// Does a datagram begin like STUN: first octet 0 to 3 (RFC 7983 section 7) and the magic cookie?
+pub fn begins(datagram: &[u8]) -> bool {
+    matches!(datagram, [0..=3, _, _, _, cookie @ ..] if cookie.starts_with(&COOKIE))
 }
 
 struct Message<'a> {
@@ -262,6 +307,19 @@ mod tests {
         assert_eq!(answer[HEADER..HEADER + expected.len()], expected);
         assert!(Message::parse(&answer).is_some_and(|message| message.fingerprint));
         assert_eq!(Response::parse(&answer), None);
+    }
+
+    #[test]
+    fn a_message_between_agents_is_told_by_its_class() {
+        let class = |kind: u16| {
+            let bytes = Writer::new(kind, *b"transaction!").finish(true);
+            assert!(begins(&bytes));
+            Binding::parse(&bytes).map(|binding| binding.class)
+        };
+        assert_eq!([REQUEST, INDICATION].map(class), [Some(Class::Request), Some(Class::Indication)]);
+        assert_eq!([SUCCESS, ERROR].map(class), [Some(Class::Success), Some(Class::Error)]);
+        assert_eq!([0x0003, 0x0103, 0x0002].map(class), [None; 3], "TURN's Allocate, and no method at all");
+        assert!(!begins(&[4, 0, 0, 0, 0x21, 0x12, 0xa4, 0x42]) && !begins(&[0, 1, 0, 0, 0x21, 0x12]));
     }
 
     #[test]

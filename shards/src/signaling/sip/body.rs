@@ -4,8 +4,8 @@ use super::Sip;
 use super::dialog::{Dialog, at};
 use crate::fault::Fault;
 use crate::session::Role;
-use crate::signaling::Cx;
 use crate::signaling::sdp::{self, Described};
+use crate::signaling::{Cx, ice};
 use crate::table::Key;
 use crate::types::Side;
 use crate::wire::Span;
@@ -33,6 +33,17 @@ pub(super) fn is_sealed(message: &Message<'_>) -> bool {
     let describes = matches!(message.method(), b"INVITE" | b"UPDATE" | b"PRACK" | b"ACK");
     let sealed: [&[u8]; 3] = [b"multipart/signed", b"application/pkcs7-mime", b"application/x-pkcs7-mime"];
     describes && !message.body().is_empty() && sealed.iter().any(|name| kind.eq_ignore_ascii_case(name))
+}
+
+/// The body of an INFO that trickles candidates (RFC 8840), without them; `None` when there is no such part.
+fn without_candidates(message: &Message<'_>) -> Option<Vec<u8>> {
+    let parts = message.parts(|kind| kind.eq_ignore_ascii_case(b"application/trickle-ice-sdpfrag"));
+    let (start, mut splice) = (message.body_span().start, Splice::new(message.body()));
+    for part in &parts {
+        let span = Span::new(part.content.start - start, part.content.end - start);
+        splice.replace(span, ice::fragment(part.content.of(message.bytes())));
+    }
+    (!parts.is_empty()).then(|| splice.finish())
 }
 
 /// The body with each of its descriptions rewritten; boundaries and other parts stay.
@@ -63,7 +74,9 @@ impl Sip {
         key: Key,
         side: Side,
     ) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(dialog) = self.dialogs.get_mut(key).filter(|_| has_sdp(message)) else { return Ok(None) };
+        let Some(dialog) = self.dialogs.get_mut(key).filter(|_| has_sdp(message)) else {
+            return Ok(without_candidates(message));
+        };
         let asked = dialog.offered[at(side.other())];
         let role = match message.method() {
             b"ACK" | b"PRACK" if asked => Role::Answer,
@@ -166,7 +179,10 @@ fn describe(
     let Some(session) = dialog.session else {
         return Ok((rewritten(message, |part| sdp::conceal(part, ours))?, false));
     };
-    let (described, mut nothing_left) = (Described { session, side, role, ours }, false);
+    let rules = &dialog.leg(Side::Access).realm;
+    let (secure_media, ice) = (rules.secure_media, rules.ice);
+    let described = Described { session, side, role, ours, secure_media, ice };
+    let mut nothing_left = false;
     let body = rewritten(message, |part| {
         let part = sdp::anchor(cx, described, part)?;
         nothing_left |= part.nothing_left;

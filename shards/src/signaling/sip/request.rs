@@ -333,7 +333,9 @@ fn explanation(message: &Message<'_>, reply: Reply) -> String {
     match reply {
         Reply::UNAVAILABLE => "Retry-After: 10\r\n".to_owned(),
         Reply::INTERVAL_TOO_SMALL => format!("Min-SE: {}\r\n", session_timer::MIN_SE),
-        Reply::NOT_ACCEPTABLE => "Warning: 302 portolan \"only media over UDP is relayed\"\r\n".to_owned(),
+        Reply::NOT_ACCEPTABLE => {
+            "Warning: 302 portolan \"no media of a kind that is relayed\"\r\n".to_owned()
+        }
         Reply::UNSUPPORTED_MEDIA if body::is_sealed(message) => {
             "Accept: application/sdp, multipart/mixed\r\n".to_owned()
         }

@@ -42,24 +42,46 @@ impl Direction {
     }
 }
 
-/// Whether the value of an a= line is about ICE (RFC 8839) or BUNDLE (RFC 9143), which are only understood when every
-/// address in them is true. `mid` is not among them: without its BUNDLE group it is a harmless label.
-pub fn is_ice_or_bundle(value: &[u8]) -> bool {
-    let name = name(value);
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-    is(b"candidate")
-        || is(b"remote-candidates")
-        || is(b"end-of-candidates")
-        || is(b"bundle-only")
-        || name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"ice-"))
-        || is(b"group") && first_word(after_name(value)).eq_ignore_ascii_case(b"BUNDLE")
+/// Whether the attribute in the value of an a= line has this name.
+pub fn has_name(value: &[u8], wanted: &[u8]) -> bool {
+    name(value).eq_ignore_ascii_case(wanted)
+}
+
+/// Whether the value of an a= line is about ICE (RFC 8839), which is only understood when every address in it is true.
+pub fn is_ice(value: &[u8]) -> bool {
+    is_candidate(value)
+        || has_name(value, b"end-of-candidates")
+        || name(value).get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"ice-"))
+}
+
+/// Whether the value of an a= line names addresses of ICE: the writer's, or those of the reader that it has chosen.
+pub fn is_candidate(value: &[u8]) -> bool {
+    has_name(value, b"candidate") || has_name(value, b"remote-candidates")
+}
+
+/// Whether the value of an a= line is about BUNDLE (RFC 9143). `mid` is not: without its group it is a harmless label.
+pub fn is_bundle(value: &[u8]) -> bool {
+    let groups = || first_word(after_name(value)).eq_ignore_ascii_case(b"BUNDLE");
+    has_name(value, b"bundle-only") || has_name(value, b"group") && groups()
+}
+
+/// Whether the value of an a= line makes keys for SRTP: SDES (RFC 4568), MIKEY (RFC 4567), DTLS (RFC 8122, RFC 8842) or
+/// ZRTP (RFC 6189), or signs them (RFC 8827).
+pub fn is_keying(value: &[u8]) -> bool {
+    let names = [&b"crypto"[..], b"key-mgmt", b"fingerprint", b"setup", b"tls-id", b"zrtp-hash", b"identity"];
+    names.iter().any(|known| has_name(value, known))
+}
+
+/// What stands after the name and its colon, without the white space around it.
+pub fn argument(value: &[u8]) -> &[u8] {
+    after_name(value).trim_ascii()
 }
 
 /// Whether the value of an a= line names an address that nothing here rewrites: alternatives to c= (ALTC, RFC 6947),
 /// NAT hints, and source filters (RFC 4570).
 pub fn is_address_leak(value: &[u8]) -> bool {
     let leaks = [&b"X-nat"[..], b"alt", b"altc", b"X-altc", b"source-filter"];
-    leaks.iter().any(|leak| name(value).eq_ignore_ascii_case(leak))
+    leaks.iter().any(|leak| has_name(value, leak))
 }
 
 /// What stands before the colon.

@@ -63,8 +63,8 @@ pub struct Rtcp {
     pub ip: Option<IpAddr>,
 }
 
-/// Splits `bytes` into lines and counts the media sections.
-pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line> + use<'_> {
+/// Splits a description, or a part of one, into lines and counts the media sections.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Line> + use<'_> {
     let mut at = 0;
     let mut media: Option<usize> = None;
     std::iter::from_fn(move || {

@@ -8,12 +8,15 @@ mod attribute;
 mod line;
 mod media;
 
-pub use attribute::{Direction, is_address_leak, is_ice_or_bundle};
-pub use line::{Connection, Line, Origin, Rtcp};
+pub use attribute::{
+    Direction, argument, has_name, is_address_leak, is_bundle, is_candidate, is_ice, is_keying,
+};
+pub use line::{Connection, Line, Origin, Rtcp, lines};
 pub use media::Media;
 
 use crate::fault::Fault;
 use crate::limits::MAX_STREAMS;
+use crate::wire::splice::Splice;
 use std::net::IpAddr;
 
 /// A description. All spans are offsets in [`Sdp::bytes`].
@@ -98,6 +101,14 @@ impl<'a> Sdp<'a> {
     /// The direction that applies to the section; sendrecv when none is written (RFC 8866 6.7).
     pub fn direction_of(&self, media: &Media) -> Direction {
         media.direction.or(self.direction).unwrap_or(Direction::SendRecv)
+    }
+
+    /// One more line, given without its end, at the end of a section.
+    pub fn append(&self, splice: &mut Splice<'_>, media: &Media, line: &str) {
+        let end = std::str::from_utf8(self.line_end()).unwrap_or("\r\n");
+        let ended = media.section.of(self.bytes).ends_with(b"\n");
+        let (before, after) = if ended { ("", end) } else { (end, "") };
+        splice.insert(media.section.end, format!("{before}{line}{after}"));
     }
 
     fn take(&mut self, line: Line) -> Result<(), Fault> {
