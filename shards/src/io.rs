@@ -141,8 +141,10 @@ impl Crossing {
 pub struct Target {
     /// The terminal's current flow.
     pub flow: Flow,
-    /// The exact URI octets that the terminal registered.
+    /// The exact URI octets that the terminal registered, or named on this flow.
     pub contact: Bytes,
+    /// The shard that holds its binding, if that is how it was found.
+    pub keeper: Option<ShardId>,
 }
 
 /// What to do with one media packet.

@@ -257,6 +257,7 @@ impl Sip {
             matched_by: nonce.to_be_bytes().to_vec(),
             loop_mark: nonce,
             guest: None,
+            keeper: None,
             expires: cx.now + LINGER,
         });
         let branch = self.transactions.get(key)?.branch(cx.shard, key);

@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::realm::{Large, Realm, Server};
 use crate::signaling::Cx;
 use crate::table::Key;
-use crate::types::{Flow, Side, Transport};
+use crate::types::{Flow, ShardId, Side, Transport};
 use crate::wire::sip::{Message, Name, NameAddr};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -35,6 +35,8 @@ pub(super) struct Hop {
     pub(super) secure: bool,
     /// The server that it goes to, where there may be others.
     pub(super) server: Option<(Upstream, Server)>,
+    /// The shard that holds the binding of the terminal that it goes to, where there is one.
+    pub(super) keeper: Option<ShardId>,
 }
 
 /// A request that has arrived, and what identifies its transaction.
@@ -95,6 +97,7 @@ impl Sip {
             matched_by: request.matched_by.clone(),
             loop_mark: request.loop_mark,
             guest: request.guest.filter(|_| !within),
+            keeper: hop.keeper,
             expires: cx.now,
         });
         if message.method() == b"INVITE" {

@@ -4,10 +4,12 @@
 //! labels whose dialog or binding is here. As it goes out, what belongs to the side that it goes to is opened again, and
 //! the rest is written at our own address there.
 
+use super::home::Home;
 use super::hop::{self, Ours};
 use super::mask;
 use super::place::{self, Place, host_of};
 use super::refers::{self, DialogName, Refers, Role};
+use super::transaction::Branch;
 use super::{Sip, owner};
 use crate::io::{Crossing, Output};
 use crate::realm::Realm;
@@ -15,7 +17,7 @@ use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::types::{Flow, Proto, ShardId, Side};
 use crate::wire::Span;
-use crate::wire::sip::{Message, Uri};
+use crate::wire::sip::{Message, Name, Uri};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,19 +26,30 @@ impl Sip {
     /// An arrived message as the state machine handles it; `None` leaves it as it is.
     pub(super) fn come_in(&self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow) -> Option<Vec<u8>> {
         let realm = cx.realm(&flow)?;
-        let mut inward = Inward { sip: self, cx, realm: &realm, flow, masks: realm.mask_call_id };
+        let masks = realm.mask_call_id;
+        let mut inward = Inward { sip: self, cx, message, realm: &realm, flow, masks };
         refers::rewrite(message, &mut inward)
     }
 
     /// A message whose labels this shard can open, though another one owns its call: on it goes, with places in the
-    /// place of labels. Does it?
+    /// place of labels. Or one to a place that another shard may know. Does it?
     pub(super) fn pass_on(&self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow) -> bool {
+        if self.pass_opened(cx, message, flow) {
+            return true;
+        }
+        let Some(keeper) = self.keeper_of(cx, message, &flow) else { return false };
+        let bytes = Bytes::copy_from_slice(message.bytes());
+        cx.cross(keeper, Crossing::Message { proto: Proto::Sip, flow, bytes, target: None });
+        true
+    }
+
+    fn pass_opened(&self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow) -> bool {
         if labelled_for(cx, message, &flow) != Some(cx.shard) {
             return false;
         }
         let next = owner::direct(cx, message, &flow);
         let Some(realm) = cx.realm(&flow).filter(|_| next != cx.shard) else { return false };
-        let mut inward = Inward { sip: self, cx, realm: &realm, flow, masks: false };
+        let mut inward = Inward { sip: self, cx, message, realm: &realm, flow, masks: false };
         let bytes = refers::rewrite(message, &mut inward).unwrap_or_else(|| message.bytes().to_vec());
         let bytes = Bytes::from(bytes);
         cx.cross(next, Crossing::Message { proto: Proto::Sip, flow, bytes, target: None });
@@ -117,12 +130,25 @@ impl Refers for Finder<'_, '_> {
 struct Inward<'s, 'c, 'x> {
     sip: &'s Sip,
     cx: &'c mut Cx<'x>,
+    message: &'c Message<'c>,
     realm: &'c Arc<Realm>,
     flow: Flow,
     masks: bool,
 }
 
 impl Inward<'_, '_, '_> {
+    /// The shard that should hold the binding of the terminal which sent this message: the one that found the terminal
+    /// for the request, else that of the user as whom it speaks.
+    fn keeper(&self) -> ShardId {
+        let asked =
+            self.message.top_via().and_then(|via| Branch::parse(via.branch?.of(self.message.bytes())));
+        let asked = asked.filter(|_| !self.message.is_request());
+        let asked = asked.and_then(|branch| self.sip.transactions.of_branch(&branch));
+        let name = if self.message.is_request() { Name::From } else { Name::To };
+        let found = asked.and_then(|transaction| transaction.keeper);
+        found.unwrap_or_else(|| owner::of_name(self.cx, self.message, name))
+    }
+
     /// The real place that a label of ours stands for.
     fn place(&self, label: Label) -> Option<Place> {
         let here = label.shard == self.cx.shard;
@@ -146,7 +172,7 @@ impl Inward<'_, '_, '_> {
 
 fn place_of(side: Side, home: Option<&Flow>, label: Label, contact: &[u8]) -> Option<Place> {
     let uri = sip_uri(contact)?;
-    Some(Place::of(side, home.map(|flow| flow.remote), Some(label), contact, &uri))
+    Place::of(side, home.map(|flow| Home::of(flow, label.shard)), Some(label), contact, &uri)
 }
 
 impl Refers for Inward<'_, '_, '_> {
@@ -163,8 +189,8 @@ impl Refers for Inward<'_, '_, '_> {
         if role != Role::Place || ours || sealed {
             return None;
         }
-        let home = (side == Side::Access).then_some(self.flow.remote);
-        let place = Place::of(side, home, None, text, &uri);
+        let home = (side == Side::Access).then(|| Home::of(&self.flow, self.keeper()));
+        let place = Place::of(side, home, None, text, &uri)?;
         Some(place::at_ours(text, &uri, Ours::of(self.realm, &self.flow), &place.seal(sealer)))
     }
 
@@ -188,7 +214,7 @@ struct Outward<'c, 'x> {
 
 impl Outward<'_, '_> {
     fn is_at_home(&self, place: &Place) -> bool {
-        let known = place.home.is_none() || place.home == Some(self.flow.remote);
+        let known = place.home.is_none_or(|home| home.flow.remote == self.flow.remote);
         place.side == self.realm.side && known
     }
 }

@@ -11,6 +11,7 @@ mod fork;
 mod forward;
 mod goodbye;
 mod hide;
+mod home;
 mod hop;
 mod index;
 mod keepalive;

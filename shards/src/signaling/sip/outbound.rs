@@ -2,7 +2,9 @@
 //! hop, and what a request finds whose terminal's flow is gone.
 
 use super::binding::Binding;
+use super::home::Home;
 use super::hop::Rewrite;
+use super::place::Place;
 use super::reply::Reply;
 use super::{Sip, owner, path, place};
 use crate::io::{DropReason, Target};
@@ -10,7 +12,7 @@ use crate::realm::Softswitch;
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::table::Key;
-use crate::types::{Flow, Side};
+use crate::types::{Flow, ShardId, Side};
 use crate::wire::Span;
 use crate::wire::sip::{Message, Name, NameAddr, Uri, Via, same_uri};
 use bytes::Bytes;
@@ -92,7 +94,7 @@ impl Timer {
 
 impl Sip {
     /// Where a new request from a softswitch goes: the binding that its Route or Request-URI names, or for softswitches
-    /// that drop labels the one of its user.
+    /// that drop labels the one of its user; a place that a terminal named, by the flow on which it did.
     ///
     /// # Errors
     /// 404 if there is none; if its flow is gone, 430 where the terminal has others (RFC 5626 section 5.3.1), else 480.
@@ -106,7 +108,7 @@ impl Sip {
         let bytes = message.bytes();
         let path = path::label(cx, message).and_then(|label| self.on_path(bytes, uri, label.key));
         if let Some((binding, contact)) = path {
-            return reach(binding, contact);
+            return reach(cx, binding, contact);
         }
         let label = owner::terminal_label(cx, bytes, uri);
         if place::is_unknown(cx.sealer, bytes, uri) {
@@ -115,18 +117,64 @@ impl Sip {
         if let Some(target) = label.and_then(|label| self.in_dialog_of(label)) {
             return Ok(target);
         }
+        if let Some((place, home)) = place::at_home(cx.sealer, bytes, uri) {
+            return self.target_at(cx, bytes, uri, softswitch, (&place, home));
+        }
         let labelled = label.filter(|label| label.kind == Kind::Binding);
         let labelled = labelled.and_then(|label| self.bindings.get(label.key));
-        let by_user = || self.bindings.get(self.bindings.of_user(uri.user?.of(bytes), softswitch)?);
+        let by_user = || self.named_by(bytes, uri, softswitch);
         let binding = labelled.or_else(by_user).ok_or(Reply::NOT_FOUND)?;
-        reach(binding, Bytes::copy_from_slice(binding.contact()))
+        reach(cx, binding, Bytes::copy_from_slice(binding.contact()))
+    }
+
+    /// A place that a terminal named, which is no binding's or dialog's contact. A user of that name who is registered by
+    /// another flow is meant by it; else the place is behind the flow by which it was named, and only while a
+    /// registration is in force there.
+    fn target_at(
+        &self,
+        cx: &Cx<'_>,
+        bytes: &[u8],
+        uri: &Uri,
+        softswitch: &Softswitch,
+        (place, home): (&Place, Home),
+    ) -> Result<Target, Reply> {
+        let keys = self.bindings.on(&home.flow);
+        let serves = |b: &&Binding| b.is_live() && b.softswitch.realm == softswitch.realm;
+        let here = keys.iter().filter_map(|key| self.bindings.get(*key)).filter(serves);
+        let is_named = |b: &Binding| uri.user.is_some_and(|user| *user.of(bytes) == *b.aor().user);
+        if !here.clone().any(is_named)
+            && let Some(other) = self.named_by(bytes, uri, softswitch)
+        {
+            return reach(cx, other, Bytes::copy_from_slice(other.contact()));
+        }
+        let binding = here.clone().next().ok_or(Reply::TEMPORARILY)?;
+        reach(cx, binding, Bytes::from(place.restore(bytes, uri)))
+    }
+
+    /// The shard that can tell whether the place which a softswitch's new request names can still be reached, if that is
+    /// another one and nobody of that name is registered here.
+    pub(super) fn keeper_of(&self, cx: &Cx<'_>, message: &Message<'_>, flow: &Flow) -> Option<ShardId> {
+        if !owner::is_for_terminal(cx, message, flow) || path::label(cx, message).is_some() {
+            return None;
+        }
+        let softswitch = cx.softswitch_at(flow)?;
+        let (bytes, span) = (message.bytes(), message.request_uri()?);
+        let uri = Uri::parse(bytes, span).ok()?;
+        let (_, home) = place::at_home(cx.sealer, bytes, &uri)?;
+        let elsewhere = home.keeper != cx.shard && home.keeper.0 < cx.mapping.shards;
+        (elsewhere && self.named_by(bytes, &uri, &softswitch).is_none()).then_some(home.keeper)
+    }
+
+    /// The binding of the user whom a Request-URI names.
+    fn named_by(&self, bytes: &[u8], uri: &Uri, softswitch: &Softswitch) -> Option<&Binding> {
+        self.bindings.get(self.bindings.of_user(uri.user?.of(bytes), softswitch)?)
     }
 
     /// The terminal in a dialog, where a softswitch sends a new request to the Contact that it saw there (a transfer,
     /// RFC 3515).
     fn in_dialog_of(&self, label: Label) -> Option<Target> {
         let leg = self.dialogs.get(label.key).filter(|_| label.kind == Kind::CoreDialog)?.leg(Side::Access);
-        Some(Target { flow: leg.flow, contact: leg.target.clone()? })
+        Some(Target { flow: leg.flow, contact: leg.target.clone()?, keeper: None })
     }
 
     /// A Path names all contacts of its REGISTER: the Request-URI says which of them is meant. One that is none of
@@ -162,9 +210,9 @@ impl Sip {
     }
 }
 
-fn reach(binding: &Binding, contact: Bytes) -> Result<Target, Reply> {
+fn reach(cx: &Cx<'_>, binding: &Binding, contact: Bytes) -> Result<Target, Reply> {
     match (binding.lost, binding.outbound) {
-        (false, _) => Ok(Target { flow: binding.flow, contact }),
+        (false, _) => Ok(Target { flow: binding.flow, contact, keeper: Some(cx.shard) }),
         (true, true) => Err(Reply::FLOW_FAILED),
         (true, false) => Err(Reply::TEMPORARILY),
     }

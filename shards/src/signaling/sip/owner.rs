@@ -31,13 +31,18 @@ pub(super) fn direct(cx: &Cx<'_>, message: &Message<'_>, flow: &Flow) -> ShardId
     if !message.is_request() {
         return of_response(message).filter(|shard| shard.0 < cx.mapping.shards).unwrap_or(cx.shard);
     }
-    let core = cx.realm(flow).is_some_and(|realm| realm.side == Side::Core);
     match message.method() {
-        b"REGISTER" => hop::name_of(message, Name::To).map_or(cx.shard, |uri| of_user(cx, message, &uri)),
-        b"ACK" | b"CANCEL" => of_call(cx, message),
-        _ if core && message.to_tag().is_none() => of_terminal(cx, message),
+        b"REGISTER" => of_name(cx, message, Name::To),
+        _ if is_for_terminal(cx, message, flow) => of_terminal(cx, message),
         _ => of_call(cx, message),
     }
+}
+
+/// Is this a softswitch's new request, for a terminal that has to be found?
+pub(super) fn is_for_terminal(cx: &Cx<'_>, message: &Message<'_>, flow: &Flow) -> bool {
+    let core = || cx.realm(flow).is_some_and(|realm| realm.side == Side::Core);
+    let new = message.is_request() && message.to_tag().is_none();
+    new && !matches!(message.method(), b"REGISTER" | b"ACK" | b"CANCEL") && core()
 }
 
 /// A call's shard: by the Call-ID as it was first written, so that both sides' forms of it lead there.
@@ -72,6 +77,11 @@ pub(super) fn terminal_label(cx: &Cx<'_>, bytes: &[u8], uri: &Uri) -> Option<Lab
     let label = place::label_in(cx.sealer, bytes, uri)?;
     let terminal = matches!(label.kind, Kind::Binding | Kind::CoreDialog);
     (terminal && label.shard.0 < cx.mapping.shards).then_some(label)
+}
+
+/// The shard that holds the bindings of the user whom From or To names.
+pub(super) fn of_name(cx: &Cx<'_>, message: &Message<'_>, name: Name) -> ShardId {
+    hop::name_of(message, name).map_or(cx.shard, |uri| of_user(cx, message, &uri))
 }
 
 fn of_user(cx: &Cx<'_>, message: &Message<'_>, uri: &Uri) -> ShardId {

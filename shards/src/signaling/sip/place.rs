@@ -3,6 +3,7 @@
 //! Nothing is remembered, so a place that a redirection, a transfer or a list of contacts named may come back at any
 //! time, through any shard, and is then the exact octets again on its own side.
 
+use super::home::Home;
 use super::hop::{self, LABEL, Ours};
 use crate::realm::Server;
 use crate::signaling::label::{Label, Sealer};
@@ -20,37 +21,41 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Place {
     /// The side that it is on.
     pub(super) side: Side,
-    /// A terminal's place means something to that terminal only: its address as its NAT shows it.
-    pub(super) home: Option<SocketAddr>,
+    /// A terminal's place means something to that terminal only: where it was heard.
+    pub(super) home: Option<Home>,
     /// The binding or dialog whose contact it is.
     pub(super) label: Option<Label>,
     /// `host[:port]` and the parameters that were taken out with it, exactly as they were written.
     pub(super) at: Vec<u8>,
 }
 
+/// Octets of a place that are sealed, at most: a label is at most 570 characters long. Parameters that find no room
+/// are left out.
+const LONGEST: usize = 272;
+
 impl Place {
-    /// The place that a URI names.
+    /// The place that a URI names; `None` for a host that is longer than a name can be (RFC 1035 section 2.3.4).
     pub(super) fn of(
         side: Side,
-        home: Option<SocketAddr>,
+        home: Option<Home>,
         label: Option<Label>,
         bytes: &[u8],
         uri: &Uri,
-    ) -> Self {
-        let mut at = uri.hostport.of(bytes).to_vec();
+    ) -> Option<Self> {
+        let written = Some(uri.hostport.of(bytes).to_vec()).filter(|written| written.len() <= LONGEST);
+        let mut at = written.or_else(|| Some(plain_address(uri.host_ip(bytes)?, uri.port)))?;
         for name in hop::HOP_PARAMS {
-            at.extend(uri.param(bytes, name).map(|param| param.span.of(bytes)).unwrap_or_default());
+            let param = uri.param(bytes, name).map(|param| param.span.of(bytes)).unwrap_or_default();
+            at.extend(if at.len() + param.len() <= LONGEST { param } else { &[] });
         }
-        Self { side, home, label, at }
+        Some(Self { side, home, label, at })
     }
 
     /// Write it as a label: letters and digits whose case does not matter.
     pub(super) fn seal(&self, sealer: &Sealer) -> String {
         let mut plain = vec![self.side as u8];
         plain.extend(self.label.map_or_else(|| vec![0], |label| [&[1][..], &label.to_bytes()].concat()));
-        let home = self.home.map(|home| home.to_string()).unwrap_or_default();
-        plain.push(home.len() as u8);
-        plain.extend_from_slice(home.as_bytes());
+        plain.extend(self.home.map_or_else(|| vec![0], Home::to_bytes));
         plain.extend_from_slice(&self.at);
         BASE32.encode(&sealer.seal_bytes(Use::Place, &plain))
     }
@@ -62,11 +67,13 @@ impl Place {
         let (&side, rest) = plain.split_first()?;
         let (&labelled, rest) = rest.split_first()?;
         let (label, rest) = rest.split_at_checked(if labelled == 1 { Label::OCTETS } else { 0 })?;
-        let (&length, rest) = rest.split_first()?;
-        let (home, at) = rest.split_at_checked(usize::from(length))?;
+        let (home, at) = match rest.strip_prefix(&[0]) {
+            Some(at) => (None, at),
+            None => Home::from_bytes(rest).map(|(home, at)| (Some(home), at))?,
+        };
         Some(Self {
             side: if side == Side::Access as u8 { Side::Access } else { Side::Core },
-            home: std::str::from_utf8(home).ok()?.parse().ok(),
+            home,
             label: Label::from_bytes(label),
             at: at.to_vec(),
         })
@@ -93,6 +100,11 @@ impl Place {
         let head = Span::new(uri.span.start, uri.hostport.start).of(bytes);
         [head, &self.at[..], &hop::kept_params(bytes, uri), headers(bytes, uri)].concat()
     }
+}
+
+/// An address and a port in their shortest form.
+fn plain_address(ip: IpAddr, port: Option<u16>) -> Vec<u8> {
+    port.map_or_else(|| host_of(ip), |port| SocketAddr::new(ip, port).to_string()).into_bytes()
 }
 
 /// A URI at our own address, with this label.
@@ -122,6 +134,13 @@ pub(super) fn label_in(sealer: &Sealer, bytes: &[u8], uri: &Uri) -> Option<Label
     sealer.open(text).or_else(|| Place::open(sealer, text)?.label)
 }
 
+/// The place that a URI's label names, and where its terminal was when it named it: no binding's or dialog's contact.
+pub(super) fn at_home(sealer: &Sealer, bytes: &[u8], uri: &Uri) -> Option<(Place, Home)> {
+    let place = Place::named(sealer, bytes, uri).filter(|place| place.label.is_none())?;
+    let home = place.home?;
+    Some((place, home))
+}
+
 /// Does a URI carry a label that does not open?
 pub(super) fn is_unknown(sealer: &Sealer, bytes: &[u8], uri: &Uri) -> bool {
     let unknown = |text| sealer.open(text).is_none() && Place::open(sealer, text).is_none();
@@ -142,10 +161,16 @@ mod tests {
     use super::*;
     use crate::signaling::label::Kind;
     use crate::table::Key;
-    use crate::types::ShardId;
+    use crate::types::{Flow, RealmId, ShardId};
 
     fn uri(text: &[u8]) -> Uri {
         Uri::parse(text, Span::new(0, text.len())).expect("a URI")
+    }
+
+    fn home() -> Home {
+        let [local, remote] = ["198.51.100.10:5060", "203.0.113.7:4001"].map(|text| text.parse().unwrap());
+        let flow = Flow { realm: RealmId(0), transport: Transport::Udp, local, remote, stream: None };
+        Home::of(&flow, ShardId(3))
     }
 
     #[test]
@@ -161,8 +186,8 @@ mod tests {
             b"sips:bob:pw@[2001:db8::77]:5061;transport=tls;gr=urn:uuid:1",
             b"sip:b@10.0.0.77;maddr=10.0.0.78;lr",
         ] {
-            for (home, label) in [(None, None), (Some(ours.address), Some(label))] {
-                let place = Place::of(Side::Core, home, label, text, &uri(text));
+            for (home, label) in [(None, None), (Some(home()), Some(label)), (Some(home()), None)] {
+                let place = Place::of(Side::Core, home, label, text, &uri(text)).expect("a place");
                 let hidden = at_ours(text, &uri(text), ours, &place.seal(&sealer));
                 assert!(!hidden.windows(5).any(|octets| octets == b"10.0." || octets == b"2001:"));
                 let upper = hidden.to_ascii_uppercase();
@@ -173,6 +198,26 @@ mod tests {
                 assert_eq!(label_in(&sealer, &hidden, &uri(&hidden)), label);
             }
         }
+    }
+
+    #[test]
+    fn a_label_has_a_greatest_length() {
+        let sealer = Sealer::new(&[7; 32]);
+        let label = Label { kind: Kind::Binding, shard: ShardId(3), key: Key { slot: 7, generation: 9 } };
+        let [many, zeros] = ["y".repeat(400), "0".repeat(400)];
+        for (text, at) in [
+            (format!("sip:b@10.0.0.77;maddr={many};transport=tcp"), "10.0.0.77;transport=tcp"),
+            (format!("sip:b@10.0.0.77:{zeros}5060"), "10.0.0.77:5060"),
+            (format!("sip:b@{}", "n".repeat(LONGEST)), &*"n".repeat(LONGEST)),
+        ] {
+            let text = text.as_bytes();
+            let place =
+                Place::of(Side::Access, Some(home()), Some(label), text, &uri(text)).expect("a place");
+            assert_eq!(place.at, at.as_bytes());
+            assert!(place.seal(&sealer).len() <= 570, "{}", place.seal(&sealer).len());
+        }
+        let endless = format!("sip:b@{}", "n".repeat(LONGEST + 1)).into_bytes();
+        assert_eq!(Place::of(Side::Access, None, None, &endless, &uri(&endless)), None);
     }
 
     #[test]

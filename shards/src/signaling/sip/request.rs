@@ -153,6 +153,7 @@ impl Sip {
             to: pair(message, Name::To, to_domain),
             secure,
             server: Some((up.clone(), server)),
+            keeper: None,
         };
         if message.method() == b"REGISTER" {
             return self.register(cx, request, &hop, &up);
@@ -203,6 +204,7 @@ impl Sip {
             to: pair(message, Name::To, hidden),
             secure,
             server: None,
+            keeper: target.keeper,
         };
         self.begin(cx, request, hop, Upstream { access, core, softswitch })
     }

@@ -83,6 +83,8 @@ pub(super) struct Transaction {
     pub(super) loop_mark: u64,
     /// The source whose quota it uses.
     pub(super) guest: Option<IpAddr>,
+    /// The shard that holds the binding of the terminal that receives it, where there is one.
+    pub(super) keeper: Option<ShardId>,
     /// When it is over, or late.
     pub(super) expires: Instant,
 }
@@ -216,6 +218,11 @@ impl Transactions {
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Transaction> {
         self.table.get_mut(key).map(|transaction| &mut **transaction)
+    }
+
+    /// The transaction for which a branch of ours was made.
+    pub(super) fn of_branch(&self, branch: &Branch) -> Option<&Transaction> {
+        self.get(branch.key).filter(|transaction| transaction.nonce == branch.nonce)
     }
 
     /// Does any transaction send from this address of ours?

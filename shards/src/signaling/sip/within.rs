@@ -156,6 +156,7 @@ fn hop_within(cx: &mut Cx<'_>, message: &Message<'_>, dialog: &Dialog, side: Sid
         to: name(Name::To),
         secure: false,
         server: None,
+        keeper: None,
     })
 }
 
