@@ -1,12 +1,10 @@
 # shellcheck shell=bash
 # Exchanges of messages, each a caller and a callee in tests/lab/sipp (NAME.caller.xml, NAME.callee.xml), each run in both
-# directions: a terminal behind a NAT calls the trunk ("out"), the trunk calls a registered terminal ("in").
+# directions: a terminal behind a NAT calls the trunk ("out"), the trunk calls a registered terminal ("in"). NAME.there.xml is a
+# second place on the core side, THERE ports above the callee's.
 
 EXCHANGES=(early ringback delayed on-hold withdraw prack update timer refer subscribe message info redirect fork refuse late overload)
-# NAME-DIRECTION of those that cannot pass yet: run with ONLY=yes, which runs all. redirect-out: SIPp answers the second INVITE
-# of a call to where the first came from, here the softswitch that redirected. redirect-in: Portolan answers 404 to a trunk that
-# follows a terminal to a private address that is not its registered Contact.
-PENDING=(redirect-out redirect-in)
+THERE=200
 
 # What a peer on this side must never read.
 declare -A FOREIGN=([core]='192[.]168|100[.]64|203[.]0[.]113|198[.]51' [access]='[^0-9.]10[.]0[.]0[.]')
@@ -33,16 +31,16 @@ exchange_file() {
 # exchange_peer NAME-DIRECTION ROLE SIDE PORT OPTIONS...: one SIPp in the background, on a port of its own. A terminal speaks
 # $TRANSPORT (default udp); TLS goes through a tunnel on 127.0.0.1:5061.
 exchange_peer() {
-    local name=$1 role=$2 side=$3 port=$4 room=a1 address=192.168.1.10 file how=() via=UDP
+    local name=$1 role=$2 side=$3 port=$4 room=a1 address=192.168.1.10 file how=() via=UDP there=$4
     shift 4
     if [ "$side" = core ]; then
-        room=core address=10.0.0.30 how=(-rtp_echo)
+        room=core address=10.0.0.30 how=(-rtp_echo) there=$((port + THERE))
     elif [ "${TRANSPORT:-udp}" != udp ]; then
         how=(-t t1) via=${TRANSPORT^^}
     fi
     file=$(exchange_file "${name%-*}" "$role" "$side") || return 1
     VIA=$via sipp_command "$file" "$address" "${how[@]}" -p "$port" -mp $((20000 + (port - 7000) * 20)) \
-        -timeout 25s -timeout_error "$@" \
+        -timeout 25s -timeout_error -key there "$there" "$@" \
         -trace_err -error_file "$OUT/$name.$role.err" -trace_msg -message_file "$OUT/$name.$role.msg"
     spawn "$name-$role" "$room" "${SIPP[@]}"
 }
@@ -54,6 +52,10 @@ exchange_begin() {
     if [ "${name##*-}" = out ]; then
         exchange_peer "$name" callee core "$port"
         await 5 listens core 10.0.0.30 "$port"
+        if [ -e "$HERE/tests/lab/sipp/${name%-*}.there.xml" ]; then
+            exchange_peer "$name" there core $((port + THERE))
+            await 5 listens core 10.0.0.30 $((port + THERE))
+        fi
         exchange_peer "$name" caller access "$port" "$gateway" -m 1 -s "9$port" -key from 211
     else
         exchange_register "$name-reg" "$port" 60
@@ -75,14 +77,12 @@ exchange_end() {
     result=$?
     unset "PIDS[$1-caller]"
     halt "$1-callee"
+    halt "$1-there"
     [ "${1##*-}" = out ] || exchange_register "$1-off" "$2" 0
     return $result
 }
 
 repeated() { [ "$(grep -ac '^SIP/2.0 200' "$OUT/$1.caller.msg")" -gt 2 ]; }
-
-# pending NAME-DIRECTION
-pending() { [[ " ${PENDING[*]} " == *" $1 "* ]]; }
 
 # Every exchange of the checklist, in both directions at once.
 scenario_exchanges() { exchanges udp "out in"; }
@@ -94,7 +94,7 @@ exchanges() {
         for direction in $2; do
             # Over a stream SIPp takes a repeated 200 for a mistake.
             [ "$name" != late ] || [ "${TRANSPORT:-udp}" = udp ] || continue
-            [ -z "${ONLY:-}" ] && pending "$name-$direction" || names+=("$name-$direction")
+            names+=("$name-$direction")
         done
     done
     [ "${TRANSPORT:-udp}" != tls ] || sealed=(--sealed access)
