@@ -203,6 +203,11 @@ impl Sip {
 
     /// Answer in the receiver's place, as if it had said so itself.
     pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, key: Key, reply: Reply) {
+        self.give_up_because(cx, key, reply, "");
+    }
+
+    /// The same, with further header lines that say why.
+    pub(super) fn give_up_because(&mut self, cx: &mut Cx<'_>, key: Key, reply: Reply, why: &str) {
         let Some(transaction) = self.transactions.get_mut(key) else { return };
         transaction.attempt = None;
         transaction.again = None;
@@ -211,7 +216,7 @@ impl Sip {
         let silent = reply == Reply::TIMEOUT && !transaction.is_invite();
         let Ok(request) = Message::parse(&sent) else { return };
         let tag = cx.sealer.tag(&[request.call_id(), request.method()].concat());
-        let bytes = reply.write(&request, &client, tag, "");
+        let bytes = reply.write(&request, &client, tag, why);
         let Ok(answer) = Message::parse(&bytes) else { return };
         cx.stats.refuse(reply.status);
         if let Err(fault) = self.pass_back(cx, &answer, side.other(), key, silent) {

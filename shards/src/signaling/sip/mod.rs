@@ -35,6 +35,7 @@ mod response;
 mod server;
 mod servers;
 mod session_timer;
+mod spoiled;
 mod transaction;
 mod within;
 mod xml_body;
@@ -322,7 +323,7 @@ impl Sip {
             return self.timers.schedule(deadline, Wake::Dialog(key));
         }
         if state == State::Confirmed && self.dialogs.get(key).is_some_and(|dialog| dialog.session.is_some()) {
-            self.hang_up(cx, key);
+            self.hang_up(cx, key, goodbye::SILENT);
         }
         let told = matches!(state, State::Ending | State::Losing);
         self.end_dialog(cx, key, if told { Ended::BySignaling } else { Ended::Reaped });

@@ -38,6 +38,8 @@ replies! {
     TOO_MANY_HOPS = 483 "Too Many Hops";
     TERMINATED = 487 "Request Terminated";
     NOT_ACCEPTABLE = 488 "Not Acceptable Here";
+    /// What the other side answered cannot be passed on.
+    BAD_GATEWAY = 502 "Bad Gateway";
     UNAVAILABLE = 503 "Service Unavailable";
     VERSION = 505 "Version Not Supported";
 }

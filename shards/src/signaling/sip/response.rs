@@ -112,7 +112,13 @@ impl Sip {
             Some(dialog) if status < 300 => self.response_body(cx, message, dialog, side, offered),
             _ => body::outside_dialog(message, ours(cx, &server).address.ip()),
         };
-        let body = body.inspect_err(|_| cx.dropped(DropReason::Malformed))?;
+        let body = match body {
+            Ok(body) => body,
+            Err(fault) => {
+                self.spoiled(cx, message, (key, dialog), side, fault);
+                return Err(fault);
+            }
+        };
         let bytes = self.compose_response(cx, message, (key, dialog), listed.as_ref(), body);
         if let Some(dialog) = dialog {
             self.learn_dialog(cx, message, key, dialog, side);

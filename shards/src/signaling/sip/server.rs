@@ -116,6 +116,7 @@ impl Sip {
         match (known, status) {
             (300.., 300..) if transaction.is_invite() => self.acknowledge(cx, message, key),
             (200..300, 200..300) if transaction.is_invite() => self.accept_again(cx, message, key),
+            (300.., 200..300) if transaction.is_invite() => self.acknowledge_again(cx, message, key),
             (_, 200..) => {}
             _ => cx.dropped(DropReason::Unmatched),
         }

@@ -100,14 +100,19 @@ impl Sip {
             cx.dropped(DropReason::Unmatched);
             return Err(Fault::PeerMisbehaved("ACK before its dialog"));
         };
-        let nowhere = Key { slot: u32::MAX, generation: 0 };
-        let branch = Branch { named: Named::Transaction, shard: cx.shard, key: nowhere, nonce: cx.rng.u64() };
-        let bytes = Bytes::from(self.compose(message, &hop, &branch.to_string(), None, body));
+        let bytes = Bytes::from(self.compose(message, &hop, &lone_branch(cx), None, body));
         let number = message.cseq().map_or(0, |(number, _)| number);
         self.answer_acknowledged(cx, number, key, hop.flow, &bytes);
         cx.send(hop.flow, bytes);
         Ok(())
     }
+}
+
+/// A branch for a request that is never answered: it names no transaction.
+pub(super) fn lone_branch(cx: &mut Cx<'_>) -> String {
+    let nowhere = Key { slot: u32::MAX, generation: 0 };
+    let branch = Branch { named: Named::Transaction, shard: cx.shard, key: nowhere, nonce: cx.rng.u64() };
+    branch.to_string()
 }
 
 /// Where requests to one side of a dialog go, and the target that they name; `None` while it is not known.
