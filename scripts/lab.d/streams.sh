@@ -16,8 +16,8 @@ streams_config() {
         -e '/^    realms: {/a "by-tls": (side: Access, address: "'$BY_TLS'", sip: [Udp(5060)], media: (20000, 39999)),' \
         -e '/^    realms: {/a "mutual": (side: Access, address: "'$MUTUAL'", sip: [Tls(5061)], media: (20000, 39999),' \
         -e "/^    realms: {/a tls: ($own, clients: \"$WORK/tls/ca.pem\"))," \
-        -e '/^    softswitches: {/a "by-tcp": (realm: "core", targets: ["sip:10.0.0.22:5060;transport=tcp"], domain: "example.net"),' \
-        -e '/^    softswitches: {/a "by-tls": (realm: "core", targets: ["sip:10.0.0.23:5061;transport=tls"], domain: "example.net"),' \
+        -e '/^    softswitches: {/a "by-tcp": (realm: "core", targets: ["sip:10.0.0.22:5060;transport=tcp"], sources: ["10.0.0.24/29"], domain: "example.net"),' \
+        -e '/^    softswitches: {/a "by-tls": (realm: "core", targets: ["sip:10.0.0.23:5061;transport=tls"], sources: ["10.0.0.24/29"], domain: "example.net"),' \
         -e '/^    mappings: \[/a (access: "by-tcp", softswitch: "by-tcp"), (access: "by-tls", softswitch: "by-tls"), (access: "mutual", softswitch: "sx"),' "$@"
 }
 
