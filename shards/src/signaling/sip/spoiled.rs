@@ -5,7 +5,7 @@ use super::forward::contact_of;
 use super::goodbye::{SPOILED, own_request};
 use super::hop::{self, Ours};
 use super::reply::Reply;
-use super::transaction::Purpose;
+use super::transaction::{Purpose, Transaction};
 use super::within::lone_branch;
 use super::{Ended, Sip};
 use crate::fault::Fault;
@@ -65,7 +65,7 @@ impl Sip {
         (key, dialog): (Key, Key),
         side: Side,
     ) {
-        let initial = self.transactions.get(key).is_some_and(|transaction| transaction.is_initial());
+        let initial = self.transactions.get(key).is_some_and(Transaction::is_initial);
         let Some(dialog) = self.dialogs.get_mut(dialog) else { return };
         learn(dialog, message, side, initial);
         let Some(words) = own_request(cx, dialog, side) else { return };
