@@ -27,13 +27,15 @@ wire() {
     ns "$router" sysctl -q -w "net.ipv4.conf.$room.proxy_arp=1" "net.ipv4.neigh.$room.proxy_delay=0"
 }
 
-# A NAT of the hardest kind: a new random port for every destination, forgotten after a few seconds.
+# A NAT of the hardest kind: a new random port for every destination, forgotten after a few seconds. Above those of SIP:
+# tshark takes a datagram for the protocol of its lower port (4754 is GRE's).
 masquerade() {
     ns "$1" nft -f - <<RULES
 table ip nat {
     chain out {
         type nat hook postrouting priority srcnat
-        oifname "eth0" masquerade random,fully-random
+        meta l4proto { tcp, udp } oifname "eth0" masquerade to :10240-65535 random,fully-random
+        oifname "eth0" masquerade
     }
 }
 table ip firewall {
