@@ -91,8 +91,9 @@ struct World {
     announced: usize,
     sequences: [u16; PLACES.len()],
     core_sequence: u16,
-    /// Per place: SSRC, sequence and packets in order so far.
-    runs: HashMap<usize, (u32, u16, u32)>,
+    /// Per place and SSRC: sequence and packets in order so far.
+    runs: HashMap<(usize, u32), (u16, u32)>,
+
     /// Packets sent to an announced address since it was announced, without an answer.
     unanswered: u32,
     answered: bool,
@@ -152,9 +153,9 @@ impl World {
         self.sequences[place] = self.sequences[place].wrapping_add(step);
         let sequence = self.sequences[place];
         let verdict = self.handle(port(0, 20_000), addr(PLACES[place]), &rtp(ssrc, sequence));
-        let run = self.runs.entry(place).or_insert((ssrc, sequence, 0));
-        let in_order = run.0 == ssrc && (1..=16).contains(&sequence.wrapping_sub(run.1));
-        *run = (ssrc, sequence, if in_order { run.2 + 1 } else { 1 });
+        let run = self.runs.entry((place, ssrc)).or_insert((sequence, 0));
+        let follows = (1..=16).contains(&sequence.wrapping_sub(run.0));
+        *run = (sequence, if follows { run.1 + 1 } else { 1 });
         self.answered |= place == self.announced && !matches!(verdict, Verdict::Drop(DropReason::NotArmed));
         verdict
     }
@@ -250,7 +251,7 @@ proptest! {
             let Some(place) = place else { panic!("sent to nobody's address {to}") };
             prop_assert!(place < FIRST_STRANGER);
             let latched = world.relay.latched(world.id, End::A) == Some(to);
-            let in_order = world.runs.get(&place).is_some_and(|run| run.2 >= 2);
+            let in_order = world.runs.iter().any(|((of, _), run)| *of == place && run.1 >= 2);
             if !latched && !in_order {
                 prop_assert_eq!(place, world.announced);
                 world.unanswered += 1;

@@ -4,7 +4,7 @@
 //! numbers are those of the design: 2 arm, 3 first packet, 4 proof, 5 destination, 6 better rank, 7 rebinding, 8 and 9
 //! re-arming, 12 drops leave no trace, 13 contested.
 
-use super::rivals::{Bench, Proof};
+use super::rivals::{Bench, Proof, duration, units};
 use super::trust::{Addr, Rank, Trust};
 use crate::io::DropReason;
 use crate::limits::LEARNING_WINDOW;
@@ -98,15 +98,25 @@ pub struct Latch {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     addr: Addr,
-    ssrc: u32,
-    sequence: u16,
-    run: u8,
+    /// Of its streams the two that were heard last, the newest first: a source may interleave two SSRCs, as for voice
+    /// and comfort noise, or change from one to another.
+    runs: [Run; 2],
+    last: Instant,
     rank: Rank,
     proven: bool,
     /// From before the last re-arm.
     stale: bool,
-    run_since: Instant,
-    last: Instant,
+}
+
+/// Packets of one SSRC in order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    ssrc: u32,
+    /// When the first came, in units that pass round (see [`super::rivals`]).
+    since: u32,
+    sequence: u16,
+    /// 0: no such stream.
+    count: u8,
 }
 
 impl Default for Latch {
@@ -174,7 +184,7 @@ impl Latch {
 
     /// The SSRC of the source in possession.
     pub(super) fn ssrc(&self) -> Option<u32> {
-        self.held.map(|held| held.ssrc)
+        self.held.map(|held| held.runs[0].ssrc)
     }
 
     /// The rank of the source in possession.
@@ -221,7 +231,7 @@ impl Latch {
         let told = trust.told();
         match self.held {
             _ if told.is_some() => told,
-            Some(held) if held.proven || held.run >= CONFIDENT => Some(held.addr),
+            Some(held) if held.proven || held.is_in_order() => Some(held.addr),
             _ => self.announced(trust),
         }
     }
@@ -352,14 +362,11 @@ impl Latch {
         self.resumed = false;
         self.held = Some(Held {
             addr: heard.from,
-            ssrc: heard.ssrc(),
-            sequence: heard.sequence(),
-            run: 1,
+            runs: [Run::new(now, heard), Run::default()],
+            last: now,
             rank,
             proven,
             stale: false,
-            run_since: now,
-            last: now,
         });
         Heed::Accept(if proven { Event::Latched } else { Event::None })
     }
@@ -368,25 +375,54 @@ impl Latch {
 impl Held {
     /// One more packet of the source in possession.
     fn follow(&mut self, now: Instant, heard: &Heard, ptime: Duration) -> Event {
-        if heard.continues(self.ssrc, self.sequence) {
-            self.run = self.run.saturating_add(1);
-        } else {
-            self.run = 1;
-            self.run_since = now;
+        if !self.runs[0].is_of(heard) && self.runs[1].is_of(heard) {
+            self.runs.swap(0, 1);
+        } else if !self.runs[0].is_of(heard) {
+            self.runs = [Run::default(), self.runs[0]];
         }
-        (self.ssrc, self.sequence, self.last) = (heard.ssrc(), heard.sequence(), now);
-        let proof = Proof { count: self.run, span: now.since(self.run_since), since: self.run_since };
-        if self.proven || !proof.reaches(PROOF, ptime) {
+        let run = &mut self.runs[0];
+        run.follow(now, heard);
+        self.last = now;
+        if self.proven {
             return Event::None;
         }
-        self.proven = true;
-        Event::Latched
+        self.proven = run.proof(now).reaches(PROOF, ptime);
+        if self.proven { Event::Latched } else { Event::None }
     }
 
-    /// Is this the same stream, not further on than the silence explains?
+    /// Has either of its streams come in order, and not been broken since?
+    fn is_in_order(&self) -> bool {
+        self.runs.iter().any(|run| run.count >= CONFIDENT)
+    }
+
+    /// Is this one of the source's streams, not further on than the silence explains?
     fn is_continued(&self, heard: &Heard, silent: Duration, ptime: Duration) -> bool {
-        let Some((ssrc, sequence)) = heard.rtp else { return true };
-        let advance = u128::from(sequence.wrapping_sub(self.sequence));
-        ssrc == self.ssrc && advance <= silent.as_micros() * 3 / (ptime.as_micros() * 2).max(1) + 64
+        let Some((_, sequence)) = heard.rtp else { return true };
+        let limit = silent.as_micros() * 3 / (ptime.as_micros() * 2).max(1) + 64;
+        let near = |run: &Run| u128::from(sequence.wrapping_sub(run.sequence)) <= limit;
+        self.runs.iter().any(|run| run.count > 0 && run.is_of(heard) && near(run))
+    }
+}
+
+impl Run {
+    fn new(now: Instant, heard: &Heard) -> Self {
+        Self { ssrc: heard.ssrc(), since: units(now), sequence: heard.sequence(), count: 1 }
+    }
+
+    fn is_of(&self, heard: &Heard) -> bool {
+        self.count > 0 && self.ssrc == heard.ssrc()
+    }
+
+    fn follow(&mut self, now: Instant, heard: &Heard) {
+        if self.count == 0 || !heard.continues(self.ssrc, self.sequence) {
+            *self = Self::new(now, heard);
+            return;
+        }
+        (self.sequence, self.count) = (heard.sequence(), self.count.saturating_add(1));
+    }
+
+    fn proof(&self, now: Instant) -> Proof {
+        let span = duration(units(now).wrapping_sub(self.since));
+        Proof { count: self.count, span, since: Instant::ZERO + (now - Instant::ZERO).saturating_sub(span) }
     }
 }

@@ -89,11 +89,10 @@ impl Bench<'_> {
     /// Count one more packet. `None` when there is no room for its source.
     pub(super) fn heard(&mut self, now: Instant, heard: &Heard, ptime: Duration) -> Option<Proof> {
         let seats = self.seats()?;
-        let mut rivals = seats.iter().map(|words| Rival::from_words(*words));
-        let known = rivals.position(|r| r.is_some_and(|r| r.from == heard.from));
+        let known = known(seats, now, heard);
         let seat = &mut seats[known.or_else(|| room(seats, now, heard, ptime))?];
-        let same =
-            Rival::from_words(*seat).filter(|r| known.is_some() && heard.continues(r.ssrc, r.sequence));
+        let same = Rival::from_words(*seat)
+            .filter(|rival| known.is_some() && heard.continues(rival.ssrc, rival.sequence));
         let rival = match same {
             Some(rival) => rival.advanced(now, heard),
             None => Rival::new(now, heard),
@@ -112,6 +111,17 @@ impl Bench<'_> {
     fn seats(&mut self) -> Option<&mut Seats> {
         self.rivals.chunks.get_mut(self.end / CHUNK)?.get_mut(self.end % CHUNK)
     }
+}
+
+/// The seat of this stream; else, when its source has two already, the one that was heard longest ago: a source may
+/// interleave two SSRCs, and one that changes them all the time takes no third seat.
+fn known(seats: &Seats, now: Instant, heard: &Heard) -> Option<usize> {
+    let rivals =
+        seats.iter().enumerate().filter_map(|(seat, words)| Some((seat, Rival::from_words(*words)?)));
+    let own = rivals.filter(|(_, rival)| rival.from == heard.from);
+    let same = own.clone().find(|(_, rival)| rival.ssrc == heard.ssrc());
+    let oldest = || own.clone().max_by_key(|(_, rival)| rival.silence(now));
+    same.or_else(|| oldest().filter(|_| own.clone().count() > 1)).map(|(seat, _)| seat)
 }
 
 /// A free seat, or that of the candidate with the least progress: at once when that one is silent, one time in eight
@@ -170,18 +180,24 @@ impl Rival {
         units(now).wrapping_sub(self.first)
     }
 
+    /// Time since the last packet.
+    fn silence(&self, now: Instant) -> Duration {
+        duration(self.age(now).wrapping_sub(self.span))
+    }
+
     fn is_fresh(&self, now: Instant, ptime: Duration) -> bool {
         let limit = if self.count > 1 { ptime * FRESH } else { ptime * 2 };
-        duration(self.age(now).wrapping_sub(self.span)) <= limit
+        self.silence(now) <= limit
     }
 }
 
 /// A moment in units, which pass round.
-fn units(now: Instant) -> u32 {
+pub(super) fn units(now: Instant) -> u32 {
     (now.as_nanos() >> 16) as u32
 }
 
-fn duration(units: u32) -> Duration {
+/// The time that so many units take.
+pub(super) fn duration(units: u32) -> Duration {
     Duration::from_nanos(u64::from(units) << 16)
 }
 
