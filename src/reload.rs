@@ -280,6 +280,7 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
     change("large", &old.large, &new.large, &mut parts);
     change("media", &(old.media.first, old.media.last), &(new.media.first, new.media.last), &mut parts);
     change("learn_net", &old.learn_net, &new.learn_net, &mut parts);
+    change("media_margin", &old.media_margin, &new.media_margin, &mut parts);
     change("keepalive", &old.keepalive, &new.keepalive, &mut parts);
     change("mask_call_id", &old.mask_call_id, &new.mask_call_id, &mut parts);
     parts

@@ -56,6 +56,8 @@ pub struct Realm {
     pub media: PortRange,
     /// Access realms: also accept media from the signaling source's /24 (IPv6 /64) after a longer proof (rank 2).
     pub learn_net: bool,
+    /// How many times the negotiated rate of a stream may arrive from this realm; at least 1.
+    pub media_margin: u8,
     /// Access realms: keepalive by OPTIONS or by CRLF.
     pub keepalive: KeepaliveMethod,
     /// Access realms: terminals and softswitches see each other's Call-IDs sealed.
@@ -67,6 +69,10 @@ pub struct Realm {
 }
 
 impl Realm {
+    /// Three times the negotiated rate: room for a packet time of half the announced one, for the events and the
+    /// redundancy that phones send beside it, and for clocks that differ.
+    pub const MEDIA_MARGIN: u8 = 3;
+
     /// A realm of this name and place with nothing said but what must be: no listener, no option.
     pub fn new(id: RealmId, name: &str, side: Side, address: IpAddr, media: PortRange) -> Self {
         Self {
@@ -81,6 +87,7 @@ impl Realm {
             large: Large::default(),
             media,
             learn_net: false,
+            media_margin: Self::MEDIA_MARGIN,
             keepalive: KeepaliveMethod::Options,
             mask_call_id: false,
             secure_media: SecureMedia::default(),

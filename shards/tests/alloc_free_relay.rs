@@ -1,6 +1,6 @@
 //! The fast door allocates nothing, whatever arrives.
 
-use portolan_shards::io::Verdict;
+use portolan_shards::io::{DropReason, Verdict};
 use portolan_shards::media::{Description, End, EndPorts, Gate, Relay};
 use portolan_shards::random::Rng;
 use portolan_shards::realm::PortRange;
@@ -125,4 +125,69 @@ fn no_packet_of_any_kind_from_anybody_allocates() {
     assert!(stats.rtp_packets > 1_000 && stats.rtcp_packets > 100, "{stats:?}");
     assert!(stats.stun_packets > 100 && stats.dtls_packets > 100, "{stats:?}");
     assert!(stats.drops.iter().filter(|count| **count > 0).count() >= 6, "{stats:?}");
+}
+
+/// An RTP packet of this SSRC.
+fn voice(ssrc: u32, sequence: u16) -> [u8; 172] {
+    let mut packet = [0; 172];
+    packet[0] = 0x80;
+    packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+    packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    packet
+}
+
+#[test]
+fn floods_rebindings_contests_and_control_allocate_nothing() {
+    let (mut relay, mut stats) = (relay(), Stats::default());
+    let at = |n: u16| MediaPort { realm: RealmId(0), port: 20_000 + n };
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
+    let info = allocation_counter::measure(|| {
+        for n in 0..20_000u16 {
+            let now = Instant::ZERO + Duration::from_millis(20) * u32::from(n);
+            // The NAT of the first one's terminal forgets every 25 s, and a neighbour contends all the time.
+            let moved = SocketAddr::new(terminal().ip(), 4_000 + n / 1_250);
+            relay.handle(now, at(0), moved, &voice(1, n), &mut stats);
+            relay.handle(now, at(0), SocketAddr::new(terminal().ip(), 9), &voice(2, n), &mut stats);
+            // The second one's terminal sends a hundred times what it may.
+            for _ in 0..100 {
+                relay.handle(now, at(2), terminal(), &voice(1, n), &mut stats);
+                relay.handle(now, at(3), terminal(), &report, &mut stats);
+            }
+            relay.handle(now, at(1), SocketAddr::new(terminal().ip(), 4_001), &report, &mut stats);
+            relay.handle(
+                now,
+                MediaPort { realm: RealmId(1), port: 20_000 },
+                core(),
+                &voice(3, n),
+                &mut stats,
+            );
+        }
+    });
+    assert_eq!(info.count_total, 0);
+    assert!(stats.rebound >= 8 && stats.contested > 0 && stats.rtcp_packets > 1_000, "{stats:?}");
+    assert!(stats.dropped(DropReason::Rate) > 1_000_000, "{stats:?}");
+}
+
+#[test]
+fn a_flow_at_a_hundred_times_its_rate_takes_nothing_from_its_neighbours() {
+    let (mut relay, mut stats) = (relay(), Stats::default());
+    let mut heard = 0;
+    for n in 0..3_000u16 {
+        let now = Instant::ZERO + Duration::from_millis(20) * u32::from(n);
+        for k in 0..100 {
+            let at = MediaPort { realm: RealmId(0), port: 20_000 };
+            relay.handle(now, at, terminal(), &voice(1, n.wrapping_mul(100) + k), &mut stats);
+        }
+        for neighbour in 1..STREAMS / 2 {
+            let at = MediaPort { realm: RealmId(0), port: 20_000 + 2 * neighbour };
+            let verdict = relay.handle(now, at, terminal(), &voice(1, n), &mut stats);
+            heard += u64::from(matches!(verdict, Verdict::Forward { .. }));
+        }
+    }
+    assert_eq!(heard, 3_000 * u64::from(STREAMS / 2 - 1));
+    let flood = stats.rtp_packets - heard;
+    assert!(
+        (9_000..=9_200).contains(&flood),
+        "three times its 50 a second for a minute, and a burst: {flood}"
+    );
 }

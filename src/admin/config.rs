@@ -66,6 +66,7 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
         "tls": tls,
         "media": [realm.media.first, realm.media.last],
         "learn_net": realm.learn_net,
+        "media_margin": realm.media_margin,
         "mask_call_id": realm.mask_call_id,
         "keepalive": match realm.keepalive {
             KeepaliveMethod::Options => "options",

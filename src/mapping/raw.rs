@@ -53,6 +53,7 @@ pub(super) struct RawRealm {
     pub(super) tls: Option<RawTls>,
     pub(super) media: (u16, u16),
     pub(super) learn_net: Option<bool>,
+    pub(super) media_margin: Option<u8>,
     pub(super) keepalive: Option<RawMethod>,
     pub(super) mask_call_id: Option<bool>,
     pub(super) secure_media: Option<RawSecureMedia>,

@@ -70,12 +70,19 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         per_shard_tls: raw.per_shard_tls,
         large: large(raw.large),
         learn_net: raw.learn_net.unwrap_or(false),
+        media_margin: margin(check, at, raw),
         keepalive: method(raw.keepalive),
         mask_call_id: raw.mask_call_id.unwrap_or(false),
         secure_media: secure_media(raw.secure_media),
         ice: ice(raw.ice),
         ..Realm::new(RealmId::default(), &item.name, side(raw.side), address?, media?)
     })
+}
+
+fn margin(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm) -> u8 {
+    let margin = raw.media_margin.unwrap_or(Realm::MEDIA_MARGIN);
+    check.within(at.field("media_margin"), "`media_margin`", u64::from(margin), 2..=20);
+    margin
 }
 
 fn same_family(check: &mut Check<'_>, at: At<'_>, address: Option<IpAddr>, advertised: Option<IpAddr>) {

@@ -5,8 +5,8 @@
 use crate::types::Instant;
 use std::time::Duration;
 
-/// How much more than the nominal rate is accepted (rule 1).
-const MARGIN: u64 = 3;
+/// How many times the nominal rate is accepted where nothing else is said (rule 1).
+pub(super) const MARGIN: u8 = 3;
 /// What may arrive at once: this much time's worth of the accepted rate.
 const BURST: Duration = Duration::from_secs(1);
 /// Nanoseconds of a second.
@@ -30,6 +30,20 @@ impl Rate {
     pub fn rtp(octets_per_s: u32, ptime: Duration) -> Self {
         let packets_per_s = (1_000_000 / ptime.as_micros().clamp(1_000, 1_000_000)) as u32;
         Self { packets_per_s, octets_per_s: octets_per_s.saturating_add(packets_per_s * 12) }
+    }
+
+    /// The same with so many more octets in each packet, for what stands before or behind its payload.
+    pub fn with_overhead(self, octets: u32) -> Self {
+        let more = self.packets_per_s.saturating_mul(octets);
+        Self { octets_per_s: self.octets_per_s.saturating_add(more), ..self }
+    }
+
+    /// Of two rates the more generous one.
+    pub fn larger(self, other: Self) -> Self {
+        Self {
+            packets_per_s: self.packets_per_s.max(other.packets_per_s),
+            octets_per_s: self.octets_per_s.max(other.octets_per_s),
+        }
     }
 
     /// The rate of the RTCP that goes with RTP of this rate.
@@ -64,13 +78,13 @@ impl Meter {
     pub fn new(rate: Rate) -> Self {
         let mut meter =
             Self { packets_until: Instant::ZERO, octets_until: Instant::ZERO, packet_cost: 0, octet_cost: 0 };
-        meter.set(rate);
+        meter.set(rate, MARGIN);
         meter
     }
 
     /// A new rate from now on; what was spent stays spent.
-    pub fn set(&mut self, rate: Rate) {
-        let cost = |second: u64, per_s: u32| second / (u64::from(per_s.max(1)) * MARGIN);
+    pub fn set(&mut self, rate: Rate, margin: u8) {
+        let cost = |second: u64, per_s: u32| second / (u64::from(per_s.max(1)) * u64::from(margin.max(1)));
         self.packet_cost = Duration::from_nanos(cost(NANOS, rate.packets_per_s)).subsec_nanos();
         self.octet_cost = u32::try_from(cost(NANOS * FRACTION, rate.octets_per_s)).unwrap_or(u32::MAX);
     }

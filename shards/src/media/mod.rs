@@ -6,6 +6,7 @@
 //! DTLS, where both ends keep ICE or DTLS-SRTP, pass beside them (`association`).
 
 mod association;
+pub mod codec;
 pub mod companion;
 pub mod emodel;
 mod forks;
@@ -79,8 +80,10 @@ pub struct Description {
     pub payload_types: [u64; 2],
     /// Time between two packets.
     pub ptime: Duration,
-    /// The nominal rate; three times as much is accepted.
+    /// The nominal rate of what comes from this end.
     pub rate: Rate,
+    /// How many times that rate is accepted; at least 1.
+    pub margin: u8,
     /// RTP is expected. `false` (udptl and the like): the address alone decides, and there is no RTCP.
     pub rtp_profile: bool,
     /// SRTP (RFC 3711): padding and compound RTCP are encrypted, so only their first headers are checked.
@@ -102,6 +105,7 @@ impl Default for Description {
             payload_types: [0; 2],
             ptime: Duration::from_millis(20),
             rate: Rate::default(),
+            margin: meter::MARGIN,
             rtp_profile: true,
             secure: false,
             ice: false,

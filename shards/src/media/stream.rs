@@ -288,8 +288,8 @@ impl Facing {
         if change.announced {
             self.companion.arm();
         }
-        self.meter.set(d.rate);
-        self.rtcp_meter.set(d.rate.rtcp());
+        self.meter.set(d.rate, d.margin);
+        self.rtcp_meter.set(d.rate.rtcp(), d.margin);
         self.payload_types = d.payload_types;
         self.ptime = d.ptime.clamp(PTIME.0, PTIME.1).as_micros() as u32;
         if self.rtp_profile && !d.rtp_profile {

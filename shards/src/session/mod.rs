@@ -15,7 +15,7 @@ pub use offer::{Role, Told, View};
 
 use crate::io::{Output, Verdict};
 use crate::limits::{MAX_SOURCES, MAX_STREAMS};
-use crate::media::{Counters, End, Gate, Relay};
+use crate::media::{Counters, Description, End, Gate, Relay};
 use crate::random::Rng;
 use crate::realm::{Mapping, Realm};
 use crate::stats::Stats;
@@ -63,6 +63,7 @@ struct Leg {
     realm: RealmId,
     advertised: IpAddr,
     learn_net: bool,
+    margin: u8,
     /// Where accepted signaling of this leg came from (S of the latching rules).
     sources: SmallVec<[IpAddr; MAX_SOURCES]>,
 }
@@ -400,6 +401,7 @@ impl Sessions {
         for side in [Side::Access, Side::Core] {
             let leg = &session.legs[index(side)];
             if let Some(description) = stream.description(side) {
+                let description = Description { margin: leg.margin, ..description };
                 self.relay.describe(now, stream.id, end(side), &leg.sources, leg.learn_net, description);
             }
         }
@@ -468,6 +470,7 @@ impl Leg {
             realm: realm.id,
             advertised: realm.advertised,
             learn_net: realm.learn_net,
+            margin: realm.media_margin,
             sources: SmallVec::new(),
         }
     }

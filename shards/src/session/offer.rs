@@ -47,8 +47,10 @@ pub struct View {
     pub held: bool,
     /// Will the peer receive, by its direction attribute?
     pub receives: bool,
-    /// Nominal rate of what this peer sends or wants.
+    /// Nominal rate of what this peer wants: what its b= says, else what its largest codec takes.
     pub rate: Rate,
+    /// Did it say so by b=? Then nobody may send it more (RFC 4566 section 5.8).
+    pub capped: bool,
     /// Is it RTP (RTP/AVP and its kin)?
     pub rtp_profile: bool,
     /// Is it SRTP, or does the peer offer to make it so?

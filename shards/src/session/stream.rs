@@ -2,7 +2,7 @@
 
 use super::index;
 use super::offer::{Role, Told, View};
-use crate::media::{Description, EndPorts, Gate, Rate, StreamId};
+use crate::media::{Description, EndPorts, Gate, StreamId};
 use crate::types::Side;
 
 pub(super) struct Stream {
@@ -120,7 +120,7 @@ impl Stream {
     /// A peer sends what the other one declared, and in practice also what it declared itself: both are admitted.
     pub(super) fn description(&self, side: Side) -> Option<Description> {
         let [Some(access), Some(core)] = &self.views else { return None };
-        let view = if index(side) == 0 { access } else { core };
+        let (view, other) = if index(side) == 0 { (access, core) } else { (core, access) };
         let mux = access.mux && core.mux;
         Some(Description {
             rtp: view.rtp,
@@ -128,20 +128,13 @@ impl Stream {
             mux,
             payload_types: [0, 1].map(|n| access.payload_types[n] | core.payload_types[n]),
             ptime: access.ptime.min(core.ptime),
-            rate: larger(access.rate, core.rate),
+            rate: if other.capped { other.rate } else { view.rate.larger(other.rate) },
             rtp_profile: view.rtp_profile,
             secure: access.secure && core.secure,
             ice: access.ice && core.ice,
             dtls: access.dtls && core.dtls,
             trusted: side == Side::Core,
+            ..Description::default()
         })
-    }
-}
-
-/// Of two views of one stream's rate the more generous one.
-fn larger(one: Rate, other: Rate) -> Rate {
-    Rate {
-        packets_per_s: one.packets_per_s.max(other.packets_per_s),
-        octets_per_s: one.octets_per_s.max(other.octets_per_s),
     }
 }

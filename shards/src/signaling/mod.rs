@@ -3,6 +3,7 @@
 pub mod adapters;
 mod ice;
 pub mod label;
+mod rate;
 pub mod sdp;
 pub mod sip;
 pub mod siv;

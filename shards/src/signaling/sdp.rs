@@ -4,9 +4,8 @@
 //! peer that saw candidates beside our address would report a mismatch (RFC 7362 section 4, RFC 8839). What makes keys for
 //! SRTP passes as it is, unless the realm refuses it.
 
-use super::{Cx, ice};
+use super::{Cx, ice, rate};
 use crate::fault::Fault;
-use crate::media::Rate;
 use crate::realm::{Ice, SecureMedia};
 use crate::session::{Anchor, Anchored, Refusal, Role, SessionKey, Told, View};
 use crate::types::Side;
@@ -14,15 +13,6 @@ use crate::wire::Span;
 use crate::wire::sdp::{self, Connection, Direction, Media, Sdp};
 use crate::wire::splice::Splice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
-
-/// Octets per second of an audio stream without b=: 128 kbit/s.
-const AUDIO_OCTETS: u32 = 16_000;
-/// Octets per second of any other stream without b=: 4 Mbit/s.
-const VIDEO_OCTETS: u32 = 500_000;
-/// Video packets are rarely smaller than this on the mean.
-const MEAN_PACKET: u32 = 500;
-const DEFAULT_PTIME: Duration = Duration::from_millis(20);
 
 /// Where a description comes from and what it is for.
 #[derive(Clone, Copy, Debug)]
@@ -169,18 +159,20 @@ fn view(from: Described, sdp: &Sdp<'_>, at: usize, media: &Media) -> Result<View
     let rtcp_ip =
         media.rtcp.as_ref().and_then(|rtcp| rtcp.address).and_then(|span| ip_of(span.of(sdp.bytes())));
     let rtcp_ip = rtcp_ip.filter(|ip| !ip.is_unspecified()).or(known);
+    let secure = is_ciphered(media, sdp.bytes()) || dtls || has(sdp, at, b"crypto");
     Ok(View {
         rtp: known.map(|ip| SocketAddr::new(ip, media.port)),
         rtcp: rtcp_ip.map(|ip| SocketAddr::new(ip, rtcp_port)),
         mux: media.rtcp_mux.is_some(),
         payload_types: media.payload_types,
-        ptime: media.ptime.map_or(DEFAULT_PTIME, |ms| Duration::from_millis(u64::from(ms))),
+        ptime: rate::packet_time(sdp, at, media),
         sends: matches!(direction, Direction::SendRecv | Direction::SendOnly),
         receives: matches!(direction, Direction::SendRecv | Direction::RecvOnly),
         held,
-        rate: rate(sdp, media),
+        rate: rate::nominal(sdp, at, media, secure),
+        capped: rate::bandwidth(sdp, media).is_some(),
         rtp_profile: sdp.rtp(media),
-        secure: is_ciphered(media, sdp.bytes()) || dtls || has(sdp, at, b"crypto"),
+        secure,
         dtls,
         ice,
         version: sdp.origin.map_or(0, |origin| number(origin.sess_version.of(sdp.bytes()))),
@@ -196,19 +188,6 @@ fn has(sdp: &Sdp<'_>, at: usize, name: &[u8]) -> bool {
 /// A version as a number; it may be of any length, and only needs to differ from the one before.
 fn number(digits: &[u8]) -> u64 {
     digits.iter().fold(0, |number, digit| u64::wrapping_mul(number, 10).wrapping_add(u64::from(*digit)))
-}
-
-/// The stream's rate: what b= says, else enough for any codec of its kind.
-fn rate(sdp: &Sdp<'_>, media: &Media) -> Rate {
-    let audio = media.kind.of(sdp.bytes()).eq_ignore_ascii_case(b"audio");
-    let default = if audio { AUDIO_OCTETS } else { VIDEO_OCTETS };
-    let octets = media
-        .bandwidth_as
-        .or(sdp.bandwidth_as)
-        .map_or(default, |kbit| (kbit.saturating_mul(125)).max(default / 16));
-    let ptime = media.ptime.map_or(DEFAULT_PTIME, |ms| Duration::from_millis(u64::from(ms)));
-    let audio_rate = Rate::rtp(octets, ptime);
-    Rate { packets_per_s: audio_rate.packets_per_s.max(octets / MEAN_PACKET), ..audio_rate }
 }
 
 fn write_ports(splice: &mut Splice<'_>, media: &Media, ours: Anchored) {
