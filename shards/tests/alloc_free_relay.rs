@@ -176,7 +176,7 @@ fn a_flow_at_a_hundred_times_its_rate_takes_nothing_from_its_neighbours() {
         let now = Instant::ZERO + Duration::from_millis(20) * u32::from(n);
         for k in 0..100 {
             let at = MediaPort { realm: RealmId(0), port: 20_000 };
-            relay.handle(now, at, terminal(), &voice(1, n.wrapping_mul(100) + k), &mut stats);
+            relay.handle(now, at, terminal(), &voice(1, n.wrapping_mul(100).wrapping_add(k)), &mut stats);
         }
         for neighbour in 1..STREAMS / 2 {
             let at = MediaPort { realm: RealmId(0), port: 20_000 + 2 * neighbour };
