@@ -1,7 +1,7 @@
 //! Reload: a whole new generation or none. Calls keep the generation that they began under.
 
 use crate::control::{Control, Phase};
-use crate::io::datagrams::Kind;
+use crate::io::datagrams::{Dscp, Kind};
 use crate::io::socket::{bind, try_stream};
 use crate::mapping::{Errors, Loaded, Loader, Target};
 use crate::summary;
@@ -283,6 +283,7 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
     change("media_margin", &old.media_margin, &new.media_margin, &mut parts);
     change("keepalive", &old.keepalive, &new.keepalive, &mut parts);
     change("mask_call_id", &old.mask_call_id, &new.mask_call_id, &mut parts);
+    change("dscp", &old.marking, &new.marking, &mut parts);
     parts
 }
 
@@ -337,7 +338,7 @@ fn try_listeners(old: &Mapping, new: &Mapping) -> Result<(), String> {
     let fresh: HashSet<_> = listeners(new).filter(|listener| !running.contains(listener)).collect();
     for (transport, address) in fresh {
         let tried = match transport {
-            Transport::Udp => bind(address, Kind::Signaling { shared: true }).map(drop),
+            Transport::Udp => bind(address, Kind::Signaling { shared: true }, Dscp::default()).map(drop),
             _ => try_stream(address),
         };
         tried.map_err(|error| {

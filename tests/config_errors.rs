@@ -224,6 +224,12 @@ mistakes! {
     a_limit_of_zero: "admin: (listen" => "limits: (sessions: 0), admin: (listen", [
         "10:24+1 error: `sessions` of 0 is out of range | give 1 to 100000000",
     ];
+    a_batch_beyond_a_millisecond: "admin: (listen" => "limits: (batch_us: 1001), admin: (listen", [
+        "10:24+4 error: `batch_us` of 1001 is out of range | give 0 to 1000",
+    ];
+    a_class_of_service_beyond_six_bits: "per_shard: 6000" => "per_shard: 6000, dscp: (media: 64)", [
+        "5:101+2 error: a DSCP of 64 is out of range | give 0 to 63",
+    ];
     a_short_secret: "admin:" => "secret: \"12\", admin:", [
         "10:13+4 error: the secret is not 64 hex digits | 64 hex digits (openssl rand -hex 32), or leave it out for a random one at each start",
     ];

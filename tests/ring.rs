@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use portolan::io::bell::Bell;
-use portolan::io::datagrams::{Arrival, Datagrams, Forward, Kind, Loss, Sink, Slot};
+use portolan::io::datagrams::{Arrival, Datagrams, Dscp, Forward, Kind, Loss, Sink, Slot};
 use portolan::io::ring::{Ring, Sizes};
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -57,7 +57,7 @@ impl Bench {
         // Another test may take the port in between: try again.
         let attempt = |_| {
             let address = free_address(ip);
-            self.ring.open(address, kind).ok().map(|slot| (slot, address))
+            self.ring.open(address, kind, Dscp::default()).ok().map(|slot| (slot, address))
         };
         (0..10).find_map(attempt).expect("a free port")
     }
@@ -130,6 +130,25 @@ fn forwards_octets_unchanged_over_ipv6() {
 }
 
 #[test]
+fn forwards_from_one_family_to_the_other() {
+    let mut bench = Bench::new();
+    let (v4, v4_address) = bench.open("127.0.0.1", Kind::Media);
+    let (v6, v6_address) = bench.open("::1", Kind::Media);
+    let (terminal, softswitch) = (peer("127.0.0.1"), peer("::1"));
+    bench.desk.routes.insert(v4, Forward { slot: v6, to: softswitch.local_addr().unwrap() });
+    bench.desk.routes.insert(v6, Forward { slot: v4, to: terminal.local_addr().unwrap() });
+    for number in 0..20u8 {
+        terminal.send_to(&[number; 172], v4_address).unwrap();
+        softswitch.send_to(&[number | 0x80; 172], v6_address).unwrap();
+        bench.run_until("both arrive", |desk| desk.seen.len() == (usize::from(number) + 1) * 2);
+        bench.round();
+        assert_eq!(receive(&softswitch), (vec![number; 172], v6_address));
+        assert_eq!(receive(&terminal), (vec![number | 0x80; 172], v4_address));
+    }
+    assert!(bench.desk.losses.is_empty());
+}
+
+#[test]
 fn loses_none_of_20000_packets_through_100_sockets() {
     let mut bench = Bench::new();
     let relays: Vec<_> = (0..50).map(|_| bench.relay("127.0.0.1")).collect();
@@ -164,6 +183,63 @@ fn survives_a_burst_larger_than_its_buffers() {
         for packet in 0..40u8 {
             assert_eq!(receive(&receiver).0, [burst, packet]);
         }
+    }
+    assert!(bench.ring.figures().starved[0] > 0, "the pool ran empty, and that was counted");
+}
+
+/// Twenty neighbours speak while one port gets more than its socket holds, over and over.
+fn a_flood_hurts_nobody_else(sizes: Sizes) {
+    const FLOOD: usize = 1_000;
+    let mut bench = Bench::with(sizes);
+    let relays: Vec<_> = (0..20).map(|_| bench.relay("127.0.0.1")).collect();
+    let (flooded, target) = bench.open("127.0.0.1", Kind::Media);
+    let flooder = peer("127.0.0.1");
+    let of_neighbours = |desk: &Desk| desk.seen.iter().filter(|(slot, ..)| *slot != flooded).count();
+    for burst in 0..40u8 {
+        for _ in 0..FLOOD {
+            flooder.send_to(&[0; 172], target).unwrap();
+        }
+        for (sender, near, ..) in &relays {
+            sender.send_to(&[burst; 172], near).unwrap();
+        }
+        let want = (usize::from(burst) + 1) * relays.len();
+        bench.run_until("all neighbours are heard", |desk| of_neighbours(desk) == want);
+        bench.round();
+        for (.., receiver, _) in &relays {
+            assert_eq!(receive(receiver).0, [burst; 172]);
+        }
+    }
+    let of_flood = bench.desk.seen.len() - of_neighbours(&bench.desk);
+    assert!(of_flood > 0 && of_flood < 40 * FLOOD / 2, "what its own socket does not hold is lost: {of_flood}");
+    assert!(bench.desk.losses.is_empty());
+}
+
+#[test]
+fn a_flood_at_one_port_hurts_nobody_else() {
+    a_flood_hurts_nobody_else(Sizes { sockets: 64, ..Sizes::default() });
+}
+
+#[test]
+fn a_flood_larger_than_the_pool_hurts_nobody_else() {
+    a_flood_hurts_nobody_else(Sizes { sockets: 64, media_buffers: 64, ..Sizes::default() });
+}
+
+#[test]
+fn one_packet_does_not_wait_for_company_that_never_comes() {
+    let mut bench = Bench::new();
+    bench.ring.wait_for_company(Duration::from_millis(1));
+    let (sender, near, receiver, _) = bench.relay("127.0.0.1");
+    bench.round();
+    for number in 0..50u8 {
+        sender.send_to(&[number], near).unwrap();
+        let seen = bench.desk.seen.len();
+        while bench.desk.seen.len() == seen {
+            // Hangs when one arrival does not end the wait.
+            bench.ring.wait(Duration::from_secs(3600)).unwrap();
+            bench.ring.deliver(&mut bench.desk);
+        }
+        bench.round();
+        assert_eq!(receive(&receiver).0, [number]);
     }
 }
 
@@ -213,7 +289,7 @@ fn media_ports_are_exclusive() {
     let mut bench = Bench::new();
     let (_, address) = bench.open("127.0.0.1", Kind::Media);
     for kind in [Kind::Media, SHARED] {
-        let error = bench.ring.open(address, kind).unwrap_err();
+        let error = bench.ring.open(address, kind, Dscp::default()).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     }
 }
@@ -224,7 +300,7 @@ fn a_closed_port_can_be_opened_again_at_once() {
     let (mut slot, address) = bench.open("127.0.0.1", Kind::Media);
     for _ in 0..100 {
         bench.ring.close(slot);
-        let next = bench.ring.open(address, Kind::Media).unwrap();
+        let next = bench.ring.open(address, Kind::Media, Dscp::default()).unwrap();
         assert_ne!(next, slot);
         slot = next;
     }
@@ -245,7 +321,7 @@ fn a_reopened_port_never_delivers_packets_of_its_past() {
         // The old packets are received by the kernel, and partly completed, but not delivered when the port closes.
         bench.ring.wait(Duration::from_millis(1)).unwrap();
         bench.ring.close(slot);
-        slot = bench.ring.open(address, Kind::Media).unwrap();
+        slot = bench.ring.open(address, Kind::Media, Dscp::default()).unwrap();
         sender.send_to(&[round, 1], address).unwrap();
         bench.run_until("the new packet", |desk| desk.seen.len() > usize::from(round));
         let (at, _, payload) = bench.desk.seen.last().unwrap();
@@ -350,7 +426,7 @@ fn all_slots_taken_is_a_clear_refusal() {
     let mut bench = Bench::with(Sizes { sockets: 2, ..Sizes::default() });
     bench.open("127.0.0.1", Kind::Media);
     let (second, _) = bench.open("127.0.0.1", Kind::Media);
-    let refused = bench.ring.open(free_address("127.0.0.1"), Kind::Media);
+    let refused = bench.ring.open(free_address("127.0.0.1"), Kind::Media, Dscp::default());
     assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::QuotaExceeded);
     bench.ring.close(second);
     bench.round();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use portolan::io::bell::Bell;
-use portolan::io::datagrams::{Arrival, Datagrams, Forward, Loss, Sink};
+use portolan::io::datagrams::{Arrival, Datagrams, Dscp, Forward, Loss, Sink};
 use portolan::io::ring::{Ring, Sizes};
 use portolan::io::streams::{Event, MAX_QUEUED, Refusal, StreamSink, StreamSlot, Streams};
 use std::io::{Read, Write};
@@ -53,7 +53,7 @@ impl Bench {
     fn new(ip: &str, sizes: Sizes) -> Self {
         let mut ring = Ring::new(sizes, Arc::new(Bell::new().unwrap())).unwrap();
         let address = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
-        ring.listen(address, false).unwrap();
+        ring.listen(address, false, Dscp::default()).unwrap();
         Self { ring, desk: Desk::default(), address }
     }
 
@@ -152,7 +152,7 @@ fn a_ring_goes_with_writes_and_dials_under_way() {
             bench.ring.write(slot, &[7; 4096]).unwrap();
         }
         // Nobody answers there.
-        bench.ring.connect([127, 0, 55, 5].into(), ([192, 0, 2, 1], 9).into()).ok();
+        bench.ring.connect([127, 0, 55, 5].into(), ([192, 0, 2, 1], 9).into(), Dscp::default()).ok();
         bench.ring.wait(Duration::ZERO).unwrap();
         let address = bench.address;
         drop(bench);

@@ -4,8 +4,10 @@
 mod common;
 
 use common::{Client, OPEN_PORTS, mapping, start, try_start};
-use portolan::runtime::{Runtime, ShardSnapshot};
+use portolan::runtime::{Runtime, SendFailure, ShardSnapshot};
 use portolan_shards::io::DropReason;
+use portolan_shards::limits::Limits;
+use portolan_shards::realm::Mapping;
 use portolan_shards::types::ShardId;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -30,11 +32,17 @@ fn at(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), port)
 }
 
-/// Pauses that repeat themselves but look random, so that packets meet a shard at work, about to sleep, and asleep.
+/// Pauses that repeat themselves but look random, so that packets meet a shard at work, about to sleep, and asleep: it
+/// falls asleep after 50 ms of silence.
 fn pauses(count: usize) -> impl Iterator<Item = Duration> {
     let next = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     let states = std::iter::successors(Some(42u64), next);
-    states.take(count).map(|state| Duration::from_micros((state >> 33) % 14_000))
+    let pause = |state: u64| match state >> 60 {
+        0..8 => (state >> 33) % 14_000,
+        8..13 => 49_500 + (state >> 33) % 1_500,
+        _ => 45_000 + (state >> 33) % 14_000,
+    };
+    states.take(count).map(move |state| Duration::from_micros(pause(state)))
 }
 
 #[test]
@@ -154,6 +162,61 @@ fn sends_that_cannot_be_are_counted() {
     client.ask(at(ip, 20000), b"works");
     let failed = |shard: &ShardSnapshot| shard.stats.dropped(DropReason::SendFailed);
     eventually("counted", || total(&runtime, failed) == 1);
+}
+
+#[test]
+fn refused_sends_are_counted_by_class() {
+    let ip = "127.0.50.25";
+    let runtime = start(ip, 1);
+    Client::new(ip).0.send_to(b"bad", at(ip, 5060)).unwrap();
+    let closed = |shard: &ShardSnapshot| shard.send_failures[SendFailure::Closed as usize];
+    eventually("counted", || total(&runtime, closed) == 1);
+    let all = |shard: &ShardSnapshot| shard.send_failures.iter().sum();
+    assert_eq!(total(&runtime, all), 1);
+}
+
+#[test]
+fn a_flood_at_one_port_costs_no_neighbour_a_packet() {
+    let ip = "127.0.50.26";
+    let runtime = start(ip, 1);
+    let flood = std::thread::spawn(move || {
+        let flooder = Client::new(ip);
+        for _ in 0..100_000 {
+            flooder.0.send_to(&[0x80; 172], at(ip, 20006)).unwrap();
+        }
+    });
+    let clients: Vec<_> = (0..6).map(|_| Client::new(ip)).collect();
+    let mut rounds = 0u16;
+    while !flood.is_finished() || rounds < 100 {
+        for (client, port) in clients.iter().zip(20000..) {
+            let sent = rounds.to_be_bytes();
+            assert_eq!(client.ask(at(ip, port), &sent), (sent.to_vec(), at(ip, port ^ 1)));
+        }
+        rounds = rounds.wrapping_add(1);
+    }
+    flood.join().unwrap();
+    let media = |shard: &ShardSnapshot| shard.stats.rtp_packets;
+    assert!(total(&runtime, media) > u64::from(rounds) * 6, "some of the flood came through");
+}
+
+#[test]
+fn batching_is_taken_from_the_mapping_and_loses_nothing() {
+    let ip = "127.0.50.27";
+    let batch = Duration::from_millis(1);
+    let batched = |batch| Mapping { limits: Limits { batch, ..Limits::default() }, ..mapping(ip, 1) };
+    let runtime = try_start(batched(batch)).unwrap();
+    let clients: Vec<_> = (0..4).map(|_| Client::new(ip)).collect();
+    for round in 0..200u8 {
+        for (client, port) in clients.iter().zip(20000..) {
+            client.0.send_to(&[round], at(ip, port)).unwrap();
+        }
+        clients.iter().for_each(|client| assert_eq!(client.receive(), [round]));
+        if round == 100 {
+            runtime.reload(&Arc::new(batched(Duration::ZERO))).unwrap();
+        }
+    }
+    let entries = |shard: &ShardSnapshot| shard.ring.entries;
+    assert!(total(&runtime, entries) > 0);
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub struct Limits {
     pub transactions_per_source: usize,
     /// Media that may be granted to running sessions together, in kbit/s each way; 0: no limit.
     pub media_kbit: u64,
+    /// How long a packet may wait for others, so that they share an entry into the kernel; zero: not at all.
+    pub batch: Duration,
     /// Connections of stream transports.
     pub streams: usize,
     /// Connections from one address.
@@ -70,6 +72,7 @@ impl Default for Limits {
             transactions: 200_000,
             transactions_per_source: 20_000,
             media_kbit: 0,
+            batch: Duration::ZERO,
             streams: 50_000,
             streams_per_source: 2_000,
             stream_idle: Duration::from_secs(900),

@@ -66,6 +66,8 @@ pub struct Realm {
     pub secure_media: SecureMedia,
     /// Access realms: ICE between a terminal and what it talks to.
     pub ice: Ice,
+    /// How packets to this network are marked.
+    pub marking: Marking,
 }
 
 impl Realm {
@@ -92,6 +94,7 @@ impl Realm {
             mask_call_id: false,
             secure_media: SecureMedia::default(),
             ice: Ice::default(),
+            marking: Marking::default(),
         }
     }
 
@@ -110,6 +113,15 @@ impl Realm {
     pub fn shared(&self) -> Option<SocketAddr> {
         self.sip.first().map(|&(_, port)| SocketAddr::new(self.address, port))
     }
+}
+
+/// Differentiated services code points (RFC 2474) of a realm's packets, 0 to 63; 0: best effort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marking {
+    /// RTP, RTCP and what else media sockets send.
+    pub media: u8,
+    /// SIP, by datagrams and by connections.
+    pub signaling: u8,
 }
 
 /// What happens to a request that grows beyond what RFC 3261 section 18.1.1 wants in a datagram.

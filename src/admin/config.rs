@@ -37,6 +37,7 @@ pub(super) fn json(loaded: &Loaded) -> Value {
             "media_idle_s": limits.media_idle.as_secs(),
             "setup_s": limits.setup.as_secs(),
             "media_kbit": limits.media_kbit,
+            "batch_us": limits.batch.as_micros() as u64,
             "session_expires_s": limits.session_expires.as_secs(),
             "port_rest_s": limits.port_rest.as_secs(),
         },
@@ -68,6 +69,7 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
         "learn_net": realm.learn_net,
         "media_margin": realm.media_margin,
         "mask_call_id": realm.mask_call_id,
+        "dscp": { "media": realm.marking.media, "signaling": realm.marking.signaling },
         "keepalive": match realm.keepalive {
             KeepaliveMethod::Options => "options",
             KeepaliveMethod::Crlf => "crlf",

@@ -2,7 +2,9 @@
 
 use crate::control::{Control, Phase};
 use crate::resolve::Figures;
-use crate::runtime::{ShardSnapshot, StreamEnd, StreamFigures};
+use crate::io::limits::udp_errors;
+use crate::io::ring::Figures as RingFigures;
+use crate::runtime::{SendFailure, ShardSnapshot, StreamEnd, StreamFigures};
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
 use portolan_shards::types::Transport;
@@ -183,10 +185,34 @@ fn threads(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) 
         let labels = [("shard", snapshot.shard.0)];
         metric.encode_family(&labels)?.encode_gauge(&snapshot.busy)?;
     }
+    ring(encoder, figures)?;
     streams(encoder, figures)?;
     let help = "Listeners of a reload that could not be opened";
     let failures = figures.iter().map(|snapshot| (snapshot.shard.0, snapshot.listen_failures));
     per_shard(encoder, "portolan_listen_failures", help, MetricType::Counter, failures)
+}
+
+/// What the sockets' ring and the kernel below it have seen.
+fn ring(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) -> fmt::Result {
+    let help = "Entries of a shard into the kernel that could wait; packets by entries is the size of a batch";
+    let entries = figures.iter().map(|snapshot| (snapshot.shard.0, snapshot.ring.entries));
+    per_shard(encoder, "portolan_ring_entries", help, MetricType::Counter, entries)?;
+    let help = "Receives that ended because no buffer was left, by pool";
+    counts(encoder, figures, ("portolan_ring_starved", help, "pool"), |shard| {
+        RingFigures::POOLS.into_iter().zip(shard.ring.starved).collect()
+    })?;
+    let help = "Datagrams that the kernel did not send, by class of the error";
+    counts(encoder, figures, ("portolan_send_failures", help, "class"), |shard| {
+        SendFailure::ALL.iter().map(|class| class.label()).zip(shard.send_failures).collect()
+    })?;
+    let help = "UDP datagrams that the kernel dropped for all programs of this network namespace, by kind";
+    let mut metric = encoder.encode_descriptor("portolan_host_udp_errors", help, None, MetricType::Counter)?;
+    for (kind, count) in udp_errors() {
+        let labels = [("kind", kind)];
+        let mut one = metric.encode_family(&labels)?;
+        one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
+    }
+    Ok(())
 }
 
 /// The connections of stream transports.
@@ -200,14 +226,14 @@ fn streams(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) 
             metric.encode_family(&labels)?.encode_gauge(&(open as i64))?;
         }
     }
-    let opened = |streams: &StreamFigures| {
-        let StreamFigures { accepted, dialled, refused, .. } = *streams;
+    let opened = |shard: &ShardSnapshot| {
+        let StreamFigures { accepted, dialled, refused, .. } = shard.streams;
         vec![("accepted", accepted), ("dialled", dialled), ("refused", refused)]
     };
     let help = "Connections by how they began, and those that were refused";
     counts(encoder, figures, ("portolan_streams_opened", help, "kind"), opened)?;
-    let closed = |streams: &StreamFigures| {
-        StreamEnd::ALL.iter().map(|end| end.label()).zip(streams.closed).collect::<Vec<_>>()
+    let closed = |shard: &ShardSnapshot| {
+        StreamEnd::ALL.iter().map(|end| end.label()).zip(shard.streams.closed).collect::<Vec<_>>()
     };
     counts(encoder, figures, ("portolan_streams_closed", "Connections by how they ended", "end"), closed)
 }
@@ -216,12 +242,12 @@ fn counts(
     encoder: &mut DescriptorEncoder<'_>,
     figures: &[Arc<ShardSnapshot>],
     (name, help, label): (&str, &str, &str),
-    read: impl Fn(&StreamFigures) -> Vec<(&'static str, u64)>,
+    read: impl Fn(&ShardSnapshot) -> Vec<(&'static str, u64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for snapshot in figures {
         let shard = snapshot.shard.0.to_string();
-        for (value, count) in read(&snapshot.streams) {
+        for (value, count) in read(snapshot) {
             let labels = [("shard", shard.as_str()), (label, value)];
             let mut one = metric.encode_family(&labels)?;
             one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;

@@ -44,6 +44,23 @@ pub enum Kind {
     },
 }
 
+/// The class of service that a socket's packets ask for (RFC 2474): 46 is expedited forwarding (RFC 3246), 24 is class
+/// selector 3, 0 is best effort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Dscp(u8);
+
+impl Dscp {
+    /// Six bits; higher ones are ignored.
+    pub const fn new(value: u8) -> Self {
+        Self(value & 0x3f)
+    }
+
+    /// The octet of the IP header that it is the larger part of: IPv4's TOS, IPv6's traffic class.
+    pub(super) const fn octet(self) -> u32 {
+        (self.0 as u32) << 2
+    }
+}
+
 /// One datagram, still in the receive buffer.
 #[derive(Debug)]
 pub struct Arrival<'a> {
@@ -84,11 +101,11 @@ pub trait Sink<D> {
 
 /// All datagram sockets of one shard.
 pub trait Datagrams: Sized {
-    /// Binds a socket and starts to receive on it.
+    /// Binds a socket, whose packets are marked with `dscp`, and starts to receive on it.
     ///
     /// # Errors
     /// Those of `bind(2)`, and `QuotaExceeded` when all slots are taken.
-    fn open(&mut self, address: SocketAddr, kind: Kind) -> io::Result<Slot>;
+    fn open(&mut self, address: SocketAddr, kind: Kind, dscp: Dscp) -> io::Result<Slot>;
 
     /// Closes a socket: nothing is delivered from it any more. What was sent before still leaves. Its port is free
     /// at the latest when the next `open` needs it. A slot that is closed already is ignored.

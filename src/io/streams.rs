@@ -1,7 +1,7 @@
 //! What the runtime needs from stream sockets: a small trait beside [`super::datagrams::Datagrams`], implemented by the
 //! same ring, so that one wait covers both.
 
-use super::datagrams::{Datagrams, Slot};
+use super::datagrams::{Datagrams, Dscp, Slot};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -64,14 +64,14 @@ pub trait Streams: Sized {
     ///
     /// # Errors
     /// Those of `bind(2)` and `listen(2)`, and `QuotaExceeded` when all slots are taken.
-    fn listen(&mut self, address: SocketAddr, shared: bool) -> io::Result<StreamSlot>;
+    fn listen(&mut self, address: SocketAddr, shared: bool, dscp: Dscp) -> io::Result<StreamSlot>;
 
     /// Dials `to` from any port of `from`. [`Event::Connected`] or [`Event::Ended`] follows. What is written before
     /// that waits.
     ///
     /// # Errors
     /// No socket is to be had, or `QuotaExceeded` when all slots are taken.
-    fn connect(&mut self, from: IpAddr, to: SocketAddr) -> io::Result<StreamSlot>;
+    fn connect(&mut self, from: IpAddr, to: SocketAddr, dscp: Dscp) -> io::Result<StreamSlot>;
 
     /// Queues octets behind those that wait already; they are copied.
     ///

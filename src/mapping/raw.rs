@@ -58,6 +58,15 @@ pub(super) struct RawRealm {
     pub(super) mask_call_id: Option<bool>,
     pub(super) secure_media: Option<RawSecureMedia>,
     pub(super) ice: Option<RawIce>,
+    #[serde(default)]
+    pub(super) dscp: RawDscp,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename = "Dscp", deny_unknown_fields, default)]
+pub(super) struct RawDscp {
+    pub(super) media: u8,
+    pub(super) signaling: u8,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -209,6 +218,7 @@ pub(super) struct RawLimits {
     pub(super) streams_per_source: Option<usize>,
     pub(super) stream_idle_s: Option<u64>,
     pub(super) media_kbit: Option<u64>,
+    pub(super) batch_us: Option<u64>,
     pub(super) session_expires_s: Option<u64>,
     pub(super) media_idle_s: Option<u64>,
     pub(super) setup_s: Option<u64>,

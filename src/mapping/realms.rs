@@ -4,9 +4,9 @@ use super::check::Check;
 use super::merge::Item;
 use super::place::At;
 use super::problem::Place;
-use super::raw::{RawIce, RawLarge, RawListener, RawMethod, RawRealm, RawSecureMedia, RawSide};
+use super::raw::{RawDscp, RawIce, RawLarge, RawListener, RawMethod, RawRealm, RawSecureMedia, RawSide};
 use portolan_shards::limits::PORT_RESERVE;
-use portolan_shards::realm::{Ice, KeepaliveMethod, Large, PortRange, Realm, SecureMedia};
+use portolan_shards::realm::{Ice, KeepaliveMethod, Large, Marking, PortRange, Realm, SecureMedia};
 use portolan_shards::types::{RealmId, ShardId, Side, Transport};
 use std::net::IpAddr;
 
@@ -59,6 +59,7 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
     same_family(check, at, address, advertised);
     let media = media(check, at.field("media"), raw.media, shards);
     listeners(check, at, raw);
+    let marking = marking(check, at.field("dscp"), raw.dscp);
     match raw.side {
         RawSide::Access => access_only(check, at, raw),
         RawSide::Core => core_only(check, at, raw, shards),
@@ -75,6 +76,7 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         mask_call_id: raw.mask_call_id.unwrap_or(false),
         secure_media: secure_media(raw.secure_media),
         ice: ice(raw.ice),
+        marking,
         ..Realm::new(RealmId::default(), &item.name, side(raw.side), address?, media?)
     })
 }
@@ -92,6 +94,13 @@ fn same_family(check: &mut Check<'_>, at: At<'_>, address: Option<IpAddr>, adver
         let hint = "the advertised address is a 1:1 NAT's outside of `address`: both IPv4 or both IPv6";
         check.error(at.field("advertised"), format!("{told} and {bound} are of different families"), hint);
     }
+}
+
+fn marking(check: &mut Check<'_>, at: At<'_>, raw: RawDscp) -> Marking {
+    for (name, value) in [("media", raw.media), ("signaling", raw.signaling)] {
+        check.within(at.field(name), "a DSCP", u64::from(value), 0..=63);
+    }
+    Marking { media: raw.media, signaling: raw.signaling }
 }
 
 fn listeners(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm) {

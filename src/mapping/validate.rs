@@ -204,6 +204,8 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
     let streams_per_source = count("streams_per_source", raw.streams_per_source, default.streams_per_source);
     let media_kbit = raw.media_kbit.unwrap_or(default.media_kbit);
     check.within(at.field("media_kbit"), "`media_kbit`", media_kbit, 0..=1_000_000_000);
+    let batch = raw.batch_us.unwrap_or(default.batch.as_micros() as u64);
+    check.within(at.field("batch_us"), "`batch_us`", batch, 0..=1000);
     let session_expires = raw.session_expires_s.unwrap_or(default.session_expires.as_secs());
     if session_expires != 0 {
         check.within(at.field("session_expires_s"), "`session_expires_s`", session_expires, 90..=WEEK_S);
@@ -225,6 +227,7 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
         media_idle: seconds("media_idle_s", raw.media_idle_s, default.media_idle),
         setup: seconds("setup_s", raw.setup_s, default.setup),
         media_kbit,
+        batch: Duration::from_micros(batch),
         session_expires: Duration::from_secs(session_expires),
         port_rest: seconds("port_rest_s", raw.port_rest_s, default.port_rest),
     }

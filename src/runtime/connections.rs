@@ -20,7 +20,8 @@ impl<B: Brain> Station<B> {
     /// Starts to listen; fine when the address is open already.
     pub(super) fn listen_stream(&mut self, ring: &mut impl Network, listener: Listener) -> io::Result<()> {
         if !self.lines.listens(&listener) {
-            let slot = ring.listen(listener.address, listener.shared)?;
+            let dscp = self.signaling_dscp(listener.realm);
+            let slot = ring.listen(listener.address, listener.shared, dscp)?;
             self.lines.put_listener(slot, listener);
         }
         Ok(())
@@ -38,7 +39,8 @@ impl<B: Brain> Station<B> {
         self.lines.figures.dialled += 1;
         let layers = self.layers_to(&flow, name);
         let dialled = layers.and_then(|layers| {
-            let slot = ring.connect(flow.local.ip(), flow.remote).map_err(|error| error.to_string())?;
+            let dscp = self.signaling_dscp(flow.realm);
+            let slot = ring.connect(flow.local.ip(), flow.remote, dscp).map_err(|error| error.to_string())?;
             Ok((slot, layers))
         });
         match dialled {

@@ -1,7 +1,9 @@
 //! How the rest of the process speaks to a shard, and what the shard shows of itself.
 
+use super::failures::SendFailures;
 use super::lines::StreamFigures;
 use crate::io::bell::Bell;
+use crate::io::ring::Figures;
 use arc_swap::ArcSwap;
 use portolan_shards::realm::Mapping;
 use portolan_shards::stats::Stats;
@@ -24,6 +26,10 @@ pub struct ShardSnapshot {
     pub stats: Stats,
     /// Its connections.
     pub streams: StreamFigures,
+    /// What its ring has seen.
+    pub ring: Figures,
+    /// Datagrams that the kernel did not send.
+    pub send_failures: SendFailures,
     /// CPU time of its thread so far, user and kernel.
     pub cpu: Duration,
     /// How long it has run.

@@ -1,7 +1,7 @@
 //! The loop of one shard.
 //!
-//! While there is work the task waits in the datagram ring, at most a millisecond at a time, and lets the executor's
-//! other tasks run in between. After some empty rounds it arms the ring's alarm and sleeps in the executor.
+//! While there is work the task waits in the datagram ring and lets the executor look after itself now and then. After a
+//! silence it arms the ring's alarm and sleeps in the executor.
 
 use super::brain::Brain;
 use super::control::{Command, Post, ShardSnapshot, Watch};
@@ -21,12 +21,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// The longest wait in the datagram ring.
-const PATIENCE: Duration = Duration::from_millis(1);
-/// How long the executor's other tasks wait for their turn while there is work; a turn costs some 15 us.
-const TURN: Duration = Duration::from_millis(5);
+/// The longest wait in the datagram ring. Arrivals, the bell and deadlines end it at once, and the executor has no other
+/// task; so it is long enough to outlast the 20 ms between two packets of a lonely call: a wait that ends for nothing, and
+/// a sleep in the executor all the more, costs more than a packet.
+const PATIENCE: Duration = Duration::from_millis(25);
+/// How often the executor gets its turn while there is work; a turn costs some 15 us.
+const TURN: Duration = Duration::from_millis(50);
 /// Rounds without any event before the shard sleeps in the executor.
-const IDLE_ROUNDS: u32 = 8;
+const IDLE_ROUNDS: u32 = 2;
 /// A shard that nobody wakes and that has nothing to do looks up this often, in case a wake-up was lost all the same.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// How often a busy shard shows a snapshot.
@@ -64,6 +66,7 @@ impl<B: Brain> Drive<B> {
         let parking = Parking::new(post.bell.clone()).context("cannot copy an event file")?;
         let mut ring =
             Ring::new(sizes, post.bell.clone()).context("cannot create a datagram ring (io_uring)")?;
+        ring.wait_for_company(mapping.limits.batch);
         let mut station = Station::new(post.shard, mapping, seed, clock, mesh, tls);
         station.drain_outputs(&mut ring);
         if let Some((listener, error)) = station.take_failures().into_iter().next() {
@@ -135,6 +138,7 @@ impl<B: Brain> Drive<B> {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Reload(mapping) => {
+                self.ring.wait_for_company(mapping.limits.batch);
                 self.station.reload(&mut self.ring, mapping);
                 self.report.listen_failures += self.station.take_failures().len() as u64;
             }
@@ -166,7 +170,8 @@ impl<B: Brain> Drive<B> {
         let now = self.station.tick();
         let streams = self.station.stream_figures();
         let (shard, stats) = (self.post.shard, self.station.brain().stats());
-        ShardSnapshot { shard, stats, streams, ..self.report.snapshot(now) }
+        let (ring, send_failures) = (self.ring.figures(), self.station.send_failures());
+        ShardSnapshot { shard, stats, streams, ring, send_failures, ..self.report.snapshot(now) }
     }
 
     fn publish(&mut self) {

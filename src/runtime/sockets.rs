@@ -1,9 +1,9 @@
 //! Which socket belongs to what: arrays on the media path, a map for the few signaling sockets.
 
-use crate::io::datagrams::{Datagrams, Kind, Slot};
+use crate::io::datagrams::{Datagrams, Dscp, Kind, Slot};
 use portolan_shards::io::Listener;
-use portolan_shards::realm::Mapping;
-use portolan_shards::types::{MediaPort, ShardId};
+use portolan_shards::realm::{Mapping, Marking};
+use portolan_shards::types::{MediaPort, RealmId, ShardId};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +34,8 @@ struct Ports {
     address: IpAddr,
     first: u16,
     slots: Vec<Option<Slot>>,
+    /// Of sockets that are opened from now on.
+    marking: Marking,
 }
 
 impl Sockets {
@@ -50,11 +52,13 @@ impl Sockets {
                 self.realms.resize_with(number + 1, || None);
             }
             let slice = realm.media.slice(mapping.shards, self.shard);
-            self.realms[number].get_or_insert_with(|| Ports {
+            let ports = self.realms[number].get_or_insert_with(|| Ports {
                 address: realm.address,
                 first: slice.first,
                 slots: vec![None; slice.len()],
+                marking: realm.marking,
             });
+            ports.marking = realm.marking;
         }
     }
 
@@ -80,9 +84,10 @@ impl Sockets {
     /// The port is not of this shard's slice, or those of [`Datagrams::open`].
     pub(super) fn open_media(&mut self, ring: &mut impl Datagrams, port: MediaPort) -> io::Result<()> {
         let entry = self.entry(port).ok_or(io::ErrorKind::InvalidInput)?;
-        if entry.1.is_none() {
-            let slot = ring.open(SocketAddr::new(entry.0, port.port), Kind::Media)?;
-            *entry.1 = Some(slot);
+        if entry.2.is_none() {
+            let dscp = Dscp::new(entry.1.media);
+            let slot = ring.open(SocketAddr::new(entry.0, port.port), Kind::Media, dscp)?;
+            *entry.2 = Some(slot);
             self.put(slot, Place::Media(port));
         }
         Ok(())
@@ -90,7 +95,7 @@ impl Sockets {
 
     /// Closes a media port.
     pub(super) fn close_media(&mut self, ring: &mut impl Datagrams, port: MediaPort) {
-        if let Some(slot) = self.entry(port).and_then(|(_, slot)| slot.take()) {
+        if let Some(slot) = self.entry(port).and_then(|(_, _, slot)| slot.take()) {
             self.close(ring, slot);
         }
     }
@@ -103,7 +108,8 @@ impl Sockets {
         if self.listeners.contains_key(&listener.address) {
             return Ok(());
         }
-        let slot = ring.open(listener.address, Kind::Signaling { shared: listener.shared })?;
+        let dscp = self.signaling_dscp(listener.realm);
+        let slot = ring.open(listener.address, Kind::Signaling { shared: listener.shared }, dscp)?;
         self.listeners.insert(listener.address, slot);
         self.put(slot, Place::Signaling(listener));
         Ok(())
@@ -116,10 +122,16 @@ impl Sockets {
         }
     }
 
-    fn entry(&mut self, port: MediaPort) -> Option<(IpAddr, &mut Option<Slot>)> {
+    /// How signaling sockets of a realm are marked.
+    pub(super) fn signaling_dscp(&self, realm: RealmId) -> Dscp {
+        let ports = self.realms.get(usize::from(realm.0)).and_then(Option::as_ref);
+        ports.map_or(Dscp::default(), |ports| Dscp::new(ports.marking.signaling))
+    }
+
+    fn entry(&mut self, port: MediaPort) -> Option<(IpAddr, Marking, &mut Option<Slot>)> {
         let ports = self.realms.get_mut(usize::from(port.realm.0))?.as_mut()?;
         let slot = ports.slots.get_mut(usize::from(port.port.checked_sub(ports.first)?))?;
-        Some((ports.address, slot))
+        Some((ports.address, ports.marking, slot))
     }
 
     fn put(&mut self, slot: Slot, place: Place) {

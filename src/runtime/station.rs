@@ -1,18 +1,19 @@
 //! A brain at work: what arrives goes in, what it wants is done.
 
 use super::brain::Brain;
+use super::failures::{SendFailure, SendFailures};
 use super::lines::{Lines, StreamFigures};
 use super::sockets::{Place, Sockets};
 use crate::dispatch::Mesh;
 use crate::io::clock::Clock;
-use crate::io::datagrams::{Arrival, Forward, Loss, Sink};
+use crate::io::datagrams::{Arrival, Dscp, Forward, Loss, Sink, Slot};
 use crate::io::streams::Network;
 use crate::tls::Contexts;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
 use portolan_shards::realm::Mapping;
-use portolan_shards::types::{Flow, Instant, MediaPort, Proto, ShardId, Transport};
+use portolan_shards::types::{Flow, Instant, MediaPort, Proto, RealmId, ShardId, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(super) struct Station<B> {
     clock: Clock,
     /// The time of this round: reading the clock once a round is precise enough.
     now: Instant,
+    /// What the kernel refused to send.
+    send_failures: SendFailures,
     /// Listeners that could not be opened.
     failures: Vec<(Listener, std::io::Error)>,
 }
@@ -49,7 +52,8 @@ impl<B: Brain> Station<B> {
         let now = clock.now();
         let brain = B::new(id, mapping, seed, now);
         let (lines, failures) = (Lines::default(), Vec::new());
-        Self { id, brain, sockets, lines, tls, mesh, clock, now, failures }
+        let send_failures = SendFailures::default();
+        Self { id, brain, sockets, lines, tls, mesh, clock, now, send_failures, failures }
     }
 
     pub(super) const fn brain(&mut self) -> &mut B {
@@ -63,6 +67,16 @@ impl<B: Brain> Station<B> {
     /// What became of its connections.
     pub(super) const fn stream_figures(&self) -> StreamFigures {
         self.lines.figures
+    }
+
+    /// What the kernel refused to send.
+    pub(super) const fn send_failures(&self) -> SendFailures {
+        self.send_failures
+    }
+
+    /// How signaling of a realm is marked.
+    pub(super) fn signaling_dscp(&self, realm: RealmId) -> Dscp {
+        self.sockets.signaling_dscp(realm)
     }
 
     /// When it has something to do by itself.
@@ -140,17 +154,30 @@ impl<B: Brain> Station<B> {
     }
 
     fn transmit(&mut self, ring: &mut impl Network, flow: Flow, bytes: Bytes) {
-        let sent = self.sockets.signaling(flow.local).map(|slot| ring.send(slot, flow.remote, bytes));
-        if !matches!(sent, Some(Ok(()))) {
-            self.brain.dropped(DropReason::SendFailed);
-        }
+        let slot = self.sockets.signaling(flow.local);
+        self.send(ring, slot, flow.remote, bytes);
     }
 
     fn keep_open(&mut self, ring: &mut impl Network, port: MediaPort, to: SocketAddr) {
-        let sent = self.sockets.media(port).map(|slot| ring.send(slot, to, Bytes::new()));
-        if !matches!(sent, Some(Ok(()))) {
-            self.brain.dropped(DropReason::SendFailed);
+        let slot = self.sockets.media(port);
+        self.send(ring, slot, to, Bytes::new());
+    }
+
+    fn send(&mut self, ring: &mut impl Network, slot: Option<Slot>, to: SocketAddr, bytes: Bytes) {
+        let sent = slot.ok_or(Loss::Send(libc::EBADF)).and_then(|slot| ring.send(slot, to, bytes));
+        if let Err(loss) = sent {
+            self.count(loss);
         }
+    }
+
+    fn count(&mut self, loss: Loss) {
+        self.brain.dropped(match loss {
+            Loss::Oversize => DropReason::Oversize,
+            Loss::Send(errno) => {
+                self.send_failures[SendFailure::of(errno) as usize] += 1;
+                DropReason::SendFailed
+            }
+        });
     }
 
     fn open_port(&mut self, ring: &mut impl Network, port: MediaPort) {
@@ -191,7 +218,7 @@ impl<B: Brain> Station<B> {
             Verdict::Forward { out, to } => {
                 let slot = self.sockets.media(out);
                 if slot.is_none() {
-                    self.brain.dropped(DropReason::SendFailed);
+                    self.count(Loss::Send(libc::EBADF));
                 }
                 slot.map(|slot| Forward { slot, to })
             }
@@ -219,9 +246,6 @@ impl<B: Brain, D: Network> Sink<D> for Station<B> {
     }
 
     fn lost(&mut self, loss: Loss) {
-        self.brain.dropped(match loss {
-            Loss::Oversize => DropReason::Oversize,
-            Loss::Send(_) => DropReason::SendFailed,
-        });
+        self.count(loss);
     }
 }

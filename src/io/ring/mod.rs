@@ -13,7 +13,7 @@ mod streams;
 mod tag;
 
 use super::bell::Bell;
-use super::datagrams::{Arrival, Datagrams, Forward, Kind, Loss, Sink, Slot};
+use super::datagrams::{Arrival, Datagrams, Dscp, Forward, Kind, Loss, Sink, Slot};
 use super::socket;
 use bytes::Bytes;
 use queue::{Completion, Parcel, Queue};
@@ -56,6 +56,21 @@ impl Default for Sizes {
     }
 }
 
+/// What a ring has seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Entries into the kernel that could wait: packets by entries is the size of a batch.
+    pub entries: u64,
+    /// Receives that ended because their pool had no buffer left, in the order of [`Figures::POOLS`]. Nothing is lost
+    /// by that alone: what arrives meanwhile waits in its own socket.
+    pub starved: [u64; 3],
+}
+
+impl Figures {
+    /// The pools of receive buffers, as metrics call them.
+    pub const POOLS: [&str; 3] = ["media", "signaling", "stream"];
+}
+
 /// The sockets of one shard. Stays on the thread that made it.
 pub struct Ring {
     queue: Queue,
@@ -63,6 +78,7 @@ pub struct Ring {
     batch: Vec<Completion>,
     chores: Vec<Chore>,
     streams: Connections,
+    starved: [u64; 3],
 }
 
 /// Work that waits until the next submission has returned.
@@ -85,7 +101,18 @@ impl Ring {
         let queue = Queue::new(sizes, bell)?;
         let slots = Slots::new(sizes.sockets);
         let streams = Connections::new(sizes.streams);
-        Ok(Self { queue, slots, batch: Vec::new(), chores: vec![Chore::Bell], streams })
+        Ok(Self { queue, slots, batch: Vec::new(), chores: vec![Chore::Bell], streams, starved: [0; 3] })
+    }
+
+    /// Lets each wait go on for up to `time` after it began although something has arrived, so that more packets share
+    /// an entry into the kernel; zero: a wait ends with the first arrival.
+    pub const fn wait_for_company(&mut self, time: Duration) {
+        self.queue.wait_for_company(time);
+    }
+
+    /// What it has seen so far.
+    pub const fn figures(&self) -> Figures {
+        Figures { entries: self.queue.entries(), starved: self.starved }
     }
 
     /// Turns the alarm on or off: whatever arrives then ends the sleep at the bell ([`Bell::sleeping`]). After turning
@@ -102,12 +129,12 @@ impl Ring {
         self.chores.is_empty() && self.streams.is_quiet() && self.queue.is_quiet()
     }
 
-    fn bind(&mut self, address: SocketAddr, kind: Kind) -> io::Result<socket2::Socket> {
-        match socket::bind(address, kind) {
+    fn bind(&mut self, address: SocketAddr, kind: Kind, dscp: Dscp) -> io::Result<socket2::Socket> {
+        match socket::bind(address, kind, dscp) {
             // A socket that is being closed may still hold the address: finish that, then look again.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 self.finish_closing()?;
-                socket::bind(address, kind)
+                socket::bind(address, kind, dscp)
             }
             result => result,
         }
@@ -165,10 +192,13 @@ impl Ring {
     }
 
     fn received<S: Sink<Self>>(&mut self, slot: Slot, completion: Completion, sink: &mut S) {
+        let known = self.slots.get(slot);
         if completion.last {
             self.chores.push(Chore::Receive(slot));
+            let kind = known.map(|(kind, _)| kind).filter(|_| completion.result == -libc::ENOBUFS);
+            kind.into_iter().for_each(|kind| self.starved[usize::from(kind != Kind::Media)] += 1);
         }
-        let (Some(buffer), Some((kind, state))) = (completion.buffer, self.slots.get(slot)) else { return };
+        let (Some(buffer), Some((kind, state))) = (completion.buffer, known) else { return };
         if completion.result < 0 || state != State::Open {
             return self.queue.give_back(kind, buffer);
         }
@@ -222,8 +252,8 @@ impl Ring {
 }
 
 impl Datagrams for Ring {
-    fn open(&mut self, address: SocketAddr, kind: Kind) -> io::Result<Slot> {
-        let socket = self.bind(address, kind)?;
+    fn open(&mut self, address: SocketAddr, kind: Kind, dscp: Dscp) -> io::Result<Slot> {
+        let socket = self.bind(address, kind, dscp)?;
         let slot = self.slots.take(kind).ok_or(io::ErrorKind::QuotaExceeded)?;
         // The table holds the socket from here on; our own descriptor goes.
         match self.install(slot, &socket) {

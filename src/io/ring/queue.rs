@@ -34,6 +34,8 @@ static PAUSE: Timespec = Timespec::new().nsec(100_000_000);
 static LINGER: Timespec = Timespec::new().sec(5);
 /// `IORING_ENTER_GETEVENTS`: do the deferred work although nobody waits.
 const GET_EVENTS: u32 = 1;
+/// Completions that end a wait for company before its time is over.
+const COMPANY: usize = SUBMISSIONS as usize / 2;
 
 /// One completion, read out of the ring.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,9 @@ pub(super) struct Queue {
     parcels: Vec<Parcel>,
     bell: Arc<Bell>,
     rings: Box<AtomicU64>,
+    /// How long a wait goes on although something has arrived.
+    company: Duration,
+    entries: u64,
 }
 
 impl Queue {
@@ -98,9 +103,32 @@ impl Queue {
         shape.msg_namelen = NAME as u32;
         let (lent, parcels) = (Vec::new(), Vec::with_capacity(SUBMISSIONS as usize));
         let rings = Box::default();
-        let mut queue = Self { ring, media, signaling, streams, shape, lent, parcels, bell, rings };
+        let (company, entries) = (Duration::ZERO, 0);
+        let mut queue = Self {
+            ring,
+            media,
+            signaling,
+            streams,
+            shape,
+            lent,
+            parcels,
+            bell,
+            rings,
+            company,
+            entries,
+        };
         queue.alert(false);
         Ok(queue)
+    }
+
+    /// Lets waits go on for so long after they began although something has arrived.
+    pub(super) const fn wait_for_company(&mut self, time: Duration) {
+        self.company = time;
+    }
+
+    /// Entries into the kernel so far that could wait.
+    pub(super) const fn entries(&self) -> u64 {
+        self.entries
     }
 
     pub(super) const fn pool(&self, kind: Kind) -> &Pool {
@@ -250,7 +278,8 @@ impl Queue {
         // SAFETY: everything that an entry points to lives until the kernel has read it: `shape`, `rings` and `bell`
         // as long as the ring; lent buffers and parcels until `reclaim` sees the submission queue empty; the octets and
         // the name of a stream until its write and its dialling have completed, or for ever.
-        self.has_room() && unsafe { self.ring.submission().push(&entry) }.is_ok()
+        let push = |ring: &mut IoUring| unsafe { ring.submission().push(&entry) }.is_ok();
+        push(&mut self.ring) || (self.submit().is_ok() && push(&mut self.ring))
     }
 
     /// Is there room for one more entry? Submits when there is not.
@@ -266,13 +295,27 @@ impl Queue {
 
     /// Submits what is queued, does deferred work, and waits up to `patience` for something to complete.
     pub(super) fn enter(&mut self, patience: Duration) -> io::Result<()> {
+        let company = self.company.min(patience);
+        if !company.is_zero() {
+            // The kernel's own way (min_wait, Linux 6.12) needs no second entry when nothing comes; but it is not to be
+            // had everywhere, and that case is cheap.
+            self.enter_for(COMPANY, company)?;
+            if !self.ring.completion().is_empty() {
+                return Ok(());
+            }
+        }
+        self.enter_for(1, patience - company)
+    }
+
+    fn enter_for(&mut self, want: usize, patience: Duration) -> io::Result<()> {
+        self.entries += 1;
         let result = if patience.is_zero() {
             let queued = self.ring.submission().len() as u32;
             // SAFETY: no argument is passed, and the entries were checked when they were pushed.
             unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, GET_EVENTS, None) }
         } else {
             let time = Timespec::from(patience);
-            self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            self.ring.submitter().submit_with_args(want, &SubmitArgs::new().timespec(&time))
         };
         self.reclaim();
         forgive(result)

@@ -5,6 +5,7 @@ use super::Ring;
 use super::queue::{Completion, Queue};
 use super::stream::{Phase, Stream, Streams as Table};
 use super::tag::{Operation, Tag};
+use crate::io::datagrams::Dscp;
 use crate::io::socket;
 use crate::io::streams::{Event, Refusal, StreamSink, StreamSlot, Streams};
 use rustix::net::{Shutdown, shutdown};
@@ -206,7 +207,10 @@ impl Ring {
         match completion.result {
             _ if !completion.last => {}
             0 => self.heard_the_last(slot, sink),
-            result if result == -libc::ENOBUFS => self.streams.starved.push(slot),
+            result if result == -libc::ENOBUFS => {
+                self.starved[2] += 1;
+                self.streams.starved.push(slot);
+            }
             result if result < 0 => self.fail(slot, -result, sink),
             _ => self.read_on(slot),
         }
@@ -262,13 +266,13 @@ impl Ring {
 }
 
 impl Streams for Ring {
-    fn listen(&mut self, address: SocketAddr, shared: bool) -> io::Result<StreamSlot> {
-        let socket = socket::listen(address, shared)?;
+    fn listen(&mut self, address: SocketAddr, shared: bool, dscp: Dscp) -> io::Result<StreamSlot> {
+        let socket = socket::listen(address, shared, dscp)?;
         self.add(Stream::new(socket.into()), Operation::Accept)
     }
 
-    fn connect(&mut self, from: IpAddr, to: SocketAddr) -> io::Result<StreamSlot> {
-        let socket = socket::dialler(from, to)?;
+    fn connect(&mut self, from: IpAddr, to: SocketAddr, dscp: Dscp) -> io::Result<StreamSlot> {
+        let socket = socket::dialler(from, to, dscp)?;
         self.add(Stream::dialling(socket.into(), to), Operation::Connect)
     }
 
