@@ -84,7 +84,17 @@ fn main() -> anyhow::Result<()> {
     raise_open_files(1 << 20)?;
     println!(
         "{:>6} {:>6} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "shards", "calls", "rate/s", "batch us", "us/packet", "by entry", "p50 us", "p99 us", "sent", "lost", "dropped"
+        "shards",
+        "calls",
+        "rate/s",
+        "batch us",
+        "us/packet",
+        "by entry",
+        "p50 us",
+        "p99 us",
+        "sent",
+        "lost",
+        "dropped"
     );
     for _ in 0..arguments.rounds {
         for case in cases(&arguments) {
@@ -233,10 +243,8 @@ impl Lab {
         self.outputs.extend(ports.iter().flat_map(|pair| [pair.rtp, pair.rtcp]).map(Output::OpenPort));
         let stream = self.relay.open(Instant::ZERO, ports[0], ports[1]);
         let octets = mapping.limits.media_kbit * 125 / mapping.limits.sessions as u64 + 1;
-        let rate = Rate {
-            packets_per_s: (octets / PACKET as u64).max(1) as u32,
-            octets_per_s: octets as u32,
-        };
+        let rate =
+            Rate { packets_per_s: (octets / PACKET as u64).max(1) as u32, octets_per_s: octets as u32 };
         for end in End::BOTH {
             let rtp = peer(end, call);
             let said = Description { rtp: Some(rtp), payload_types: [1, 0], rate, ..Description::default() };

@@ -210,7 +210,10 @@ fn a_flood_hurts_nobody_else(sizes: Sizes) {
         }
     }
     let of_flood = bench.desk.seen.len() - of_neighbours(&bench.desk);
-    assert!(of_flood > 0 && of_flood < 40 * FLOOD / 2, "what its own socket does not hold is lost: {of_flood}");
+    assert!(
+        of_flood > 0 && of_flood < 40 * FLOOD / 2,
+        "what its own socket does not hold is lost: {of_flood}"
+    );
     assert!(bench.desk.losses.is_empty());
 }
 

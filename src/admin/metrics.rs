@@ -1,9 +1,9 @@
 //! The shards' counters in Prometheus's words: base units, few labels, never a Call-ID or an address.
 
 use crate::control::{Control, Phase};
-use crate::resolve::Figures;
 use crate::io::limits::udp_errors;
 use crate::io::ring::Figures as RingFigures;
+use crate::resolve::Figures;
 use crate::runtime::{SendFailure, ShardSnapshot, StreamEnd, StreamFigures};
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
@@ -194,7 +194,8 @@ fn threads(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) 
 
 /// What the sockets' ring and the kernel below it have seen.
 fn ring(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) -> fmt::Result {
-    let help = "Entries of a shard into the kernel that could wait; packets by entries is the size of a batch";
+    let help =
+        "Entries of a shard into the kernel that could wait; packets by entries is the size of a batch";
     let entries = figures.iter().map(|snapshot| (snapshot.shard.0, snapshot.ring.entries));
     per_shard(encoder, "portolan_ring_entries", help, MetricType::Counter, entries)?;
     let help = "Receives that ended because no buffer was left, by pool";
@@ -206,7 +207,8 @@ fn ring(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) -> 
         SendFailure::ALL.iter().map(|class| class.label()).zip(shard.send_failures).collect()
     })?;
     let help = "UDP datagrams that the kernel dropped for all programs of this network namespace, by kind";
-    let mut metric = encoder.encode_descriptor("portolan_host_udp_errors", help, None, MetricType::Counter)?;
+    let mut metric =
+        encoder.encode_descriptor("portolan_host_udp_errors", help, None, MetricType::Counter)?;
     for (kind, count) in udp_errors() {
         let labels = [("kind", kind)];
         let mut one = metric.encode_family(&labels)?;

@@ -104,19 +104,8 @@ impl Queue {
         let (lent, parcels) = (Vec::new(), Vec::with_capacity(SUBMISSIONS as usize));
         let rings = Box::default();
         let (company, entries) = (Duration::ZERO, 0);
-        let mut queue = Self {
-            ring,
-            media,
-            signaling,
-            streams,
-            shape,
-            lent,
-            parcels,
-            bell,
-            rings,
-            company,
-            entries,
-        };
+        let mut queue =
+            Self { ring, media, signaling, streams, shape, lent, parcels, bell, rings, company, entries };
         queue.alert(false);
         Ok(queue)
     }
