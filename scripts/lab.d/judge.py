@@ -122,6 +122,8 @@ def read(path, side):
     command = ["tshark", "-r", path, "-T", "fields", "-E", "occurrence=f", "-E", "separator=|"]
     for transport in "udp", "tcp":
         command += ["-d", f"{transport}.port==5060,sip", "-d", f"{transport}.port==6000-6063,sip"]
+    # All but the last fragment of a datagram have no ports: tshark shows the whole where it ends.
+    command += ["-Y", "udp or tcp or icmp or icmpv6"]
     for field in FIELDS:
         command += ["-e", field]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout

@@ -107,15 +107,17 @@ register() {
 # --- baresip --------------------------------------------------------------------------------------------------------
 
 # agent NAME ROOM ADDRESS USER DOMAIN: a phone that answers by itself, sings the melody of its user and records what it hears.
-# It reaches its proxy by $TRANSPORT (default udp).
+# It reaches its proxy by $TRANSPORT (default udp), ciphers its media by $MEDIAENC and finds its peer by $MEDIANAT (default neither).
 agent() {
     local name=$1 room=$2 address=$3 user=$4 domain=$5 home=$OUT/$1 transport=${TRANSPORT:-udp} port=5060
     [ "$transport" != tls ] || port=5061
     rm -rf "$home/heard" && mkdir -p "$home/heard"
     python3 "$LIB/audio.py" sing "$user" 60 "$home/sent.wav"
     sed "s|@ADDRESS@|$address|; s|@HOME@|$home|; s|@ROOTS@|$WORK/tls/ca.pem|" "$HERE/tests/lab/baresip.config" >"$home/config"
-    echo "<sip:$user@$domain;transport=$transport>;auth_user=$user;auth_pass=secret-$user;regint=600;answermode=auto;audio_codecs=pcma;outbound=\"sip:$PROXY:$port;transport=$transport\"" \
+    echo "<sip:$user@$domain;transport=$transport>;auth_user=$user;auth_pass=secret-$user;regint=600;answermode=auto;audio_codecs=pcma${MEDIAENC:+;mediaenc=$MEDIAENC}${MEDIANAT:+;medianat=$MEDIANAT};outbound=\"sip:$PROXY:$port;transport=$transport\"" \
         >"$home/accounts"
+    [ -z "${MEDIAENC:-}" ] || printf 'module %s\n' srtp.so dtls_srtp.so >>"$home/config"
+    [ -z "${MEDIANAT:-}" ] || printf 'module %s.so\n' "$MEDIANAT" >>"$home/config"
     : >"$home/contacts"
     spawn "$name" "$room" baresip -4 -f "$home"
     await 10 listens "$room" 127.0.0.1 5555

@@ -6,13 +6,13 @@
 LABS=(
     "flat without shipped register refresh outgoing incoming bare_from duet neighbours double twins counters"
     "leave hold cancel busy builtin builtin_kamailio builtin_3pcc loss exchanges counters"
-    "keepalive forgotten reload counters six"
+    "keepalive forgotten reload srtp dtls ice counters six"
     "tcp_terminals tls_terminals tcp_duet tls_duet mixed_duet certificates loss_tls"
     "tcp_softswitch tls_softswitch failover"
 )
 
 declare -A ADDRESS=([a1]=192.168.1.10 [a2]=192.168.1.11 [b1]=192.168.1.10 [d1]=192.168.1.10)
-declare -A USER_OF=([a1]=101 [a2]=102 [b1]=103 [d1]=104)
+declare -A USER_OF=([a1]=101 [a2]=102 [b1]=103 [d1]=104 [core]=105)
 declare -A DOMAIN_OF=([a1]=198.51.100.10 [a2]=example.net [b1]=example.net [d1]=198.51.100.10)
 
 # phone_in ROOM [DOMAIN]: a baresip with the user of that room.

@@ -109,7 +109,17 @@ fn behind_a_nat_the_terminal_begins_the_handshake() {
     let session = sdp(PHONE, "a=fingerprint:sha-256 12:34\n").replace("t=0 0\n", "t=0 0\na=setup:actpass\n");
     assert_eq!(role(&Call::invited(world(|realm| realm), &session).up), "a=setup:active");
     let mut call = Call::invited(world(|realm| realm), &body(PHONE, "actpass"));
-    assert_eq!(role(&call.core_answers(&body(PEER, "passive"))), "a=setup:passive");
+    assert_eq!(
+        role(&call.core_answers(&body(PEER, "active"))),
+        "a=setup:passive",
+        "it was told that its peer is"
+    );
+    let mut chosen = Call::invited(world(|realm| realm), &body(PHONE, "passive"));
+    assert_eq!(
+        role(&chosen.core_answers(&body(PEER, "active"))),
+        "a=setup:active",
+        "as the terminal wants it"
+    );
     assert_eq!(role(&call.core_asks("INVITE", 7, &body(PEER, "actpass"))), "a=setup:passive");
 }
 

@@ -191,7 +191,8 @@ impl Sessions {
         let stream = session.streams[at].as_mut().ok_or(Refusal::Gone)?;
         self.admission.grant(stream, &view);
         let latched = self.relay.latched(stream.id, End::A).is_some();
-        let told = Told { terminal_leads, ..stream.told(side, cx.role, &view, latched) };
+        let mut told = stream.told(side, cx.role, &view, latched);
+        told.terminal_leads &= terminal_leads;
         let ports = stream.ports[index(side.other())];
         match cx.role {
             Role::Offer if fresh => {

@@ -24,7 +24,8 @@ pub struct Told {
     pub receives: bool,
     /// May `a=rtcp-mux` stand? Not in an answer to an offer without it (RFC 5761 section 5.1.1).
     pub mux: bool,
-    /// Must the terminal open DTLS associations? Behind NAT nobody reaches it before it has sent something; with ICE it has.
+    /// Where the offer leaves it open: must the terminal open DTLS associations? Behind NAT nobody reaches it before it has
+    /// sent something; with ICE it has.
     pub terminal_leads: bool,
 }
 
@@ -57,6 +58,8 @@ pub struct View {
     pub secure: bool,
     /// Does the peer make its keys by DTLS?
     pub dtls: bool,
+    /// Does it leave open who begins (`a=setup:actpass`)?
+    pub either_role: bool,
     /// Does the peer use ICE, and may it?
     pub ice: bool,
     /// The version of the description (o=).

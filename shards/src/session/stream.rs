@@ -91,7 +91,12 @@ impl Stream {
         let offerer = index(side.other());
         let offer = self.pending[offerer].as_ref().or(self.views[offerer].as_ref());
         let mux = role == Role::Offer || offer.is_some_and(|offer| offer.mux);
-        let mut told = Told { sends: view.sends, receives: view.receives, mux, terminal_leads: false };
+        let either = if role == Role::Answer {
+            offer.is_some_and(|offer| offer.either_role)
+        } else {
+            view.either_role
+        };
+        let mut told = Told { sends: view.sends, receives: view.receives, mux, terminal_leads: either };
         if side == Side::Access {
             told.sends &= role == Role::Offer || !self.masked;
             return told;

@@ -174,6 +174,7 @@ fn view(from: Described, sdp: &Sdp<'_>, at: usize, media: &Media) -> Result<View
         rtp_profile: sdp.rtp(media),
         secure,
         dtls,
+        either_role: attributes_of(sdp, at).any(|value| is_role(value, b"actpass")),
         ice,
         version: sdp.origin.map_or(0, |origin| number(origin.sess_version.of(sdp.bytes()))),
     })
@@ -181,8 +182,18 @@ fn view(from: Described, sdp: &Sdp<'_>, at: usize, media: &Media) -> Result<View
 
 /// Is there an attribute of this name in the section or at the session?
 fn has(sdp: &Sdp<'_>, at: usize, name: &[u8]) -> bool {
-    let applies = |line: &sdp::Line| line.kind == b'a' && line.media.is_none_or(|media| media == at);
-    sdp.lines().filter(applies).any(|line| sdp::has_name(line.value.of(sdp.bytes()), name))
+    attributes_of(sdp, at).any(|value| sdp::has_name(value, name))
+}
+
+/// The values of the a= lines of the section and of the session.
+fn attributes_of<'a>(sdp: &Sdp<'a>, at: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let (lines, bytes) = (sdp.lines(), sdp.bytes());
+    let own = lines.filter(move |line| line.kind == b'a' && line.media.is_none_or(|media| media == at));
+    own.map(move |line| line.value.of(bytes))
+}
+
+fn is_role(value: &[u8], role: &[u8]) -> bool {
+    sdp::has_name(value, b"setup") && sdp::argument(value).eq_ignore_ascii_case(role)
 }
 
 /// A version as a number; it may be of any length, and only needs to differ from the one before.
@@ -224,7 +235,8 @@ fn write_direction(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: usize, media: &Me
 }
 
 /// Who opens the DTLS associations, where the writer leaves it open (`a=setup:actpass`, RFC 8842): a terminal that nobody
-/// can reach before it has sent something. Either role is one that the writer has offered.
+/// can reach before it has sent something. Either role is one that the writer has offered. An answerer that was told which
+/// role is its peer's and claims the same means the other one, as it must (RFC 4145 section 4.1).
 #[derive(Default)]
 struct Roles {
     leads: bool,
@@ -250,11 +262,14 @@ impl Roles {
 }
 
 fn narrow(splice: &mut Splice<'_>, sdp: &Sdp<'_>, at: Option<usize>, writer: Side) {
-    let role = if writer == Side::Access { "setup:active" } else { "setup:passive" };
+    let (own, other) = match writer {
+        Side::Access => ("setup:active", "passive"),
+        Side::Core => ("setup:passive", "active"),
+    };
     for line in sdp.lines().filter(|line| line.kind == b'a' && line.media == at) {
         let value = line.value.of(sdp.bytes());
-        if sdp::has_name(value, b"setup") && sdp::argument(value).eq_ignore_ascii_case(b"actpass") {
-            splice.replace(line.value, role);
+        if is_role(value, b"actpass") || is_role(value, other.as_bytes()) {
+            splice.replace(line.value, own);
         }
     }
 }
