@@ -171,23 +171,24 @@ fn floods_rebindings_contests_and_control_allocate_nothing() {
 #[test]
 fn a_flow_at_a_hundred_times_its_rate_takes_nothing_from_its_neighbours() {
     let (mut relay, mut stats) = (relay(), Stats::default());
-    let mut heard = 0;
+    let (mut heard, mut flood) = (0, 0);
     for n in 0..3_000u16 {
         let now = Instant::ZERO + Duration::from_millis(20) * u32::from(n);
-        for k in 0..100 {
-            let at = MediaPort { realm: RealmId(0), port: 20_000 };
-            relay.handle(now, at, terminal(), &voice(1, n.wrapping_mul(100).wrapping_add(k)), &mut stats);
-        }
-        for neighbour in 1..STREAMS / 2 {
-            let at = MediaPort { realm: RealmId(0), port: 20_000 + 2 * neighbour };
-            let verdict = relay.handle(now, at, terminal(), &voice(1, n), &mut stats);
-            heard += u64::from(matches!(verdict, Verdict::Forward { .. }));
+        let mut passes = |realm, stream: u16, sequence| {
+            let at = MediaPort { realm: RealmId(realm), port: 20_000 + 2 * stream };
+            let from = if realm == 0 { terminal() } else { core() };
+            let verdict = relay.handle(now, at, from, &voice(1, sequence), &mut stats);
+            u64::from(matches!(verdict, Verdict::Forward { .. }))
+        };
+        flood += (0..100).map(|k| passes(0, 0, n.wrapping_mul(100).wrapping_add(k))).sum::<u64>();
+        for stream in 0..STREAMS / 2 {
+            heard += passes(1, stream, n);
+            heard += if stream > 0 { passes(0, stream, n) } else { 0 };
         }
     }
-    assert_eq!(heard, 3_000 * u64::from(STREAMS / 2 - 1));
-    let flood = stats.rtp_packets - heard;
     assert!(
-        (9_000..=9_200).contains(&flood),
-        "three times its 50 a second for a minute, and a burst: {flood}"
+        heard >= 3_000 * (u64::from(STREAMS) - 1) - 1,
+        "all but what came before anybody was known: {heard}"
     );
+    assert!((9_000..=9_200).contains(&flood), "three times its 50 a second and a burst: {flood}");
 }
