@@ -70,6 +70,7 @@ fn view(rtp: ([u8; 4], u16)) -> View {
         rtp_profile: true,
         secure: false,
         dtls: false,
+        either_role: false,
         ice: false,
         version: 1,
     }

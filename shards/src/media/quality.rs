@@ -145,7 +145,7 @@ impl Quality {
     /// A receiver's report about this direction came from its far end.
     pub fn reported(&mut self, block: &Block) {
         let lost = u32::from(block.fraction) << 24 | block.lost.cast_unsigned() & 0xff_ffff;
-        let jitter = u64::from(block.jitter) * u64::from(self.tick) >> 16;
+        let jitter = (u64::from(block.jitter) * u64::from(self.tick)) >> 16;
         self.reported_lost = lost;
         self.reported_jitter = u32::try_from(jitter).unwrap_or(u32::MAX);
         self.flags.reported = true;
@@ -194,7 +194,7 @@ impl Quality {
             jitter: Duration::from_micros(u64::from(self.jitter / 16)),
             peak_jitter: Duration::from_micros(u64::from(self.peak / 16)),
             reported,
-            round_trip: trip.map(|trip| Duration::from_micros(trip * 1_000_000 >> 16)),
+            round_trip: trip.map(|trip| Duration::from_micros((trip * 1_000_000) >> 16)),
         }
     }
 
@@ -278,7 +278,7 @@ impl Quality {
         if self.flags.timed {
             let came = i64::from(arrived.wrapping_sub(self.arrived).cast_signed());
             let ticks = i64::from(timestamp.wrapping_sub(self.timestamp).cast_signed());
-            let apart = (came - (ticks * i64::from(self.tick) >> 16)).unsigned_abs();
+            let apart = (came - ((ticks * i64::from(self.tick)) >> 16)).unsigned_abs();
             if apart < NEW_TIMELINE {
                 self.jitter = self.jitter + apart as u32 - ((self.jitter + 8) >> 4);
                 self.peak = self.peak.max(self.jitter);
