@@ -1,7 +1,8 @@
 //! The command line: verbs, their options, their exit codes.
 
 use crate::mapping::{self, Problem};
-use crate::{bench, demo, process, reload, summary};
+use crate::bench::{self, Bench};
+use crate::{demo, process, reload, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_loadgen::Scenario;
 use portolan_loadgen::cli::TransportOption;
@@ -50,50 +51,9 @@ enum Verb {
     Init,
     /// Show it all on loopback in ten seconds: proxy, NATed terminals and softswitch in one process, no root needed
     Demo(DemoOptions),
-    /// Measure the proxy on loopback
+    /// Measure the proxy on loopback, alone and beside its peers
     #[command(subcommand)]
     Bench(Bench),
-}
-
-#[derive(Debug, Subcommand)]
-enum Bench {
-    /// Memory of registered terminals and of their connections, and the spread of keepalives
-    Registrations(RegistrationsOptions),
-}
-
-/// How `bench registrations` runs.
-#[derive(Clone, Debug, Args)]
-pub struct RegistrationsOptions {
-    /// Registered terminals
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    pub terminals: u32,
-    /// As many of them over a TCP connection each, the others over UDP
-    #[arg(long, value_name = "N", default_value_t = 5_000)]
-    pub connections: u32,
-    /// Registrations a second
-    #[arg(long, value_name = "R", default_value_t = 1_000.0)]
-    pub rate: f64,
-    /// Seconds of keepalives alone, after the terminals over UDP and after those over TCP; transactions live 32 seconds
-    #[arg(long, value_name = "S", default_value_t = 35, value_parser = clap::value_parser!(u32).range(2..=3600))]
-    pub rest: u32,
-    /// Seconds between two keepalives to a terminal
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub interval: u32,
-    /// Calls to terminals at the end
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub calls: u32,
-    /// Shards of the proxy
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub shards: u16,
-    /// First two octets of all addresses
-    #[arg(long, value_name = "A.B", default_value = "127.0")]
-    pub network: String,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Be the terminals
-    #[arg(long, hide = true)]
-    pub generator: bool,
 }
 
 /// How `demo` runs.
@@ -167,7 +127,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         (Some(Verb::Demo(options)), _) => demo::run(&options),
-        (Some(Verb::Bench(Bench::Registrations(options))), _) => bench::registrations(&options),
+        (Some(Verb::Bench(bench)), _) => bench::run(&bench),
         (None, None) => ExitCode::from(2),
     }
 }

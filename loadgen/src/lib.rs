@@ -5,6 +5,7 @@
 //! One thread does it all, and the report says when that thread itself was the limit.
 #![forbid(unsafe_code)]
 
+pub mod bare;
 pub mod cli;
 mod engine;
 mod findings;

@@ -4,7 +4,7 @@
 //! The proxy runs in this process, so that its allocator can be asked; the terminals and their softswitch run in a child,
 //! so that nothing of theirs is counted.
 
-use crate::cli::RegistrationsOptions;
+use super::options::RegistrationsOptions;
 use crate::io::heap::{self, Heap};
 use crate::io::limits::raise_open_files;
 use crate::loopback::{Wanted, loopback};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,17 +29,9 @@ const CONNECTION: f64 = 4096.0;
 /// The fullest tenth of a second may hold this many times the average.
 const PEAK: f64 = 3.0;
 
-/// Run the benchmark. The exit code is a failure when a goal was missed, or it could not run.
-pub fn registrations(options: &RegistrationsOptions) -> ExitCode {
-    let done = if options.generator { generate(options).map(|()| true) } else { measure(options) };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("portolan bench registrations: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+/// Run the benchmark; false when a goal was missed.
+pub(super) fn run(options: &RegistrationsOptions) -> anyhow::Result<bool> {
+    if options.generator { generate(options).map(|()| true) } else { measure(options) }
 }
 
 /// The child: terminals and softswitch. Tells its progress in lines of JSON; the last one is its report.

@@ -1,0 +1,117 @@
+//! `bench curve`: what a packet costs with few and with many calls, at the same rate of packets.
+
+use super::figures::{median, rounded};
+use super::media::{Figures, Shape, sockets, turn};
+use super::options::CurveOptions;
+use super::place::Site;
+use super::plot;
+use super::relays::Kind;
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use std::time::Duration;
+
+/// A turn in which the generator was the limit is repeated, so often.
+const REPEATS: u32 = 3;
+
+/// One point.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Point {
+    pub(super) calls: u32,
+    pub(super) cpu_us_per_packet: f64,
+    pub(super) p99_us: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Outcome {
+    packets_per_s: f64,
+    points: Vec<Point>,
+    /// The dearest point beside the cheapest one.
+    spread: f64,
+}
+
+pub(super) fn run(options: &CurveOptions) -> anyhow::Result<bool> {
+    ensure!(options.calls.iter().all(|calls| (1..=10_000).contains(calls)), "--calls: 1 to 10000 each");
+    ensure!(!options.calls.is_empty(), "--calls names no number");
+    let site = Site::new(&options.place)?;
+    let mut turns = vec![Vec::new(); options.calls.len()];
+    for round in 0..options.rounds {
+        for index in order(options.calls.len(), round) {
+            turns[index].push(point(&site, options, options.calls[index])?);
+        }
+    }
+    let points: Vec<Point> =
+        options.calls.iter().zip(&turns).map(|(&calls, turns)| middle(calls, turns)).collect();
+    let outcome = Outcome { packets_per_s: options.rate, spread: spread(&points), points };
+    tell(&outcome);
+    if let Some(file) = &options.svg {
+        let drawn = plot::draw(&outcome.points, options.rate);
+        std::fs::write(file, drawn).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if options.place.json {
+        println!("{}", serde_json::to_string(&outcome)?);
+    }
+    Ok(true)
+}
+
+/// Forth and back, so that a machine that grows slower does not bend the curve.
+fn order(count: usize, round: u32) -> Vec<usize> {
+    let forth = 0..count;
+    if round % 2 == 0 { forth.collect() } else { forth.rev().collect() }
+}
+
+fn point(site: &Site, options: &CurveOptions, calls: u32) -> anyhow::Result<Figures> {
+    let length = Duration::from_secs(options.seconds.into());
+    let shape = Shape { calls, packets_per_s: options.rate, length };
+    let mut ends = sockets(site, calls)?;
+    let mut figures = turn(Kind::Portolan, site, &mut ends, shape)?;
+    for _ in 0..REPEATS {
+        eprintln!("{calls:6} calls  {}", figures.line());
+        if figures.limited.is_none() {
+            break;
+        }
+        figures = turn(Kind::Portolan, site, &mut ends, shape)?;
+    }
+    match &figures.limited {
+        Some(why) => anyhow::bail!("with {calls} calls the generator is the limit: {why}"),
+        None => Ok(figures),
+    }
+}
+
+fn middle(calls: u32, turns: &[Figures]) -> Point {
+    Point {
+        calls,
+        cpu_us_per_packet: rounded(median(turns.iter().map(|turn| turn.cpu_us_per_packet)), 3),
+        p99_us: rounded(median(turns.iter().map(|turn| turn.p99_us)), 1),
+    }
+}
+
+fn spread(points: &[Point]) -> f64 {
+    let costs = || points.iter().map(|point| point.cpu_us_per_packet);
+    let (least, most) = (costs().fold(f64::INFINITY, f64::min), costs().fold(0.0, f64::max));
+    rounded(most / least - 1.0, 3)
+}
+
+fn tell(outcome: &Outcome) {
+    println!("{:.0} packets a second in all\n calls   CPU us a packet   delay p99 us", outcome.packets_per_s);
+    for Point { calls, cpu_us_per_packet, p99_us } in &outcome.points {
+        println!("{calls:6}   {cpu_us_per_packet:15.2}   {p99_us:12.0}");
+    }
+    println!("the dearest is {:.1} % above the cheapest", outcome.spread * 100.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_go_forth_and_back() {
+        assert_eq!(order(3, 0), [0, 1, 2]);
+        assert_eq!(order(3, 1), [2, 1, 0]);
+    }
+
+    #[test]
+    fn the_spread_is_between_the_extremes() {
+        let point = |cost| Point { calls: 1, cpu_us_per_packet: cost, p99_us: 0.0 };
+        assert_eq!(spread(&[point(5.0), point(4.0), point(4.4)]), 0.25);
+    }
+}
