@@ -1,7 +1,7 @@
 //! The command line: verbs, their options, their exit codes.
 
-use crate::mapping::{self, Problem};
 use crate::bench::{self, Bench};
+use crate::mapping::{self, Problem};
 use crate::{demo, process, reload, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_loadgen::Scenario;

@@ -6,12 +6,17 @@ use super::options::CurveOptions;
 use super::place::Site;
 use super::plot;
 use super::relays::Kind;
+use crate::io::limits::open_files;
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use std::time::Duration;
 
 /// A turn in which the generator was the limit is repeated, so often.
 const REPEATS: u32 = 3;
+/// Sockets of a call at the relay: RTP and RTCP on both sides.
+const FILES_A_CALL: u64 = 4;
+/// Listeners, and ports that are bound ahead of need.
+const SPARE_FILES: u64 = 400;
 
 /// One point.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -33,14 +38,15 @@ pub(super) fn run(options: &CurveOptions) -> anyhow::Result<bool> {
     ensure!(options.calls.iter().all(|calls| (1..=10_000).contains(calls)), "--calls: 1 to 10000 each");
     ensure!(!options.calls.is_empty(), "--calls names no number");
     let site = Site::new(&options.place)?;
-    let mut turns = vec![Vec::new(); options.calls.len()];
+    let numbers = affordable(&options.calls);
+    ensure!(!numbers.is_empty(), "not enough files may be open (ulimit -n)");
+    let mut turns = vec![Vec::new(); numbers.len()];
     for round in 0..options.rounds {
-        for index in order(options.calls.len(), round) {
-            turns[index].push(point(&site, options, options.calls[index])?);
+        for index in order(numbers.len(), round) {
+            turns[index].push(point(&site, options, numbers[index])?);
         }
     }
-    let points: Vec<Point> =
-        options.calls.iter().zip(&turns).map(|(&calls, turns)| middle(calls, turns)).collect();
+    let points: Vec<Point> = numbers.iter().zip(&turns).map(|(&calls, turns)| middle(calls, turns)).collect();
     let outcome = Outcome { packets_per_s: options.rate, spread: spread(&points), points };
     tell(&outcome);
     if let Some(file) = &options.svg {
@@ -51,6 +57,16 @@ pub(super) fn run(options: &CurveOptions) -> anyhow::Result<bool> {
         println!("{}", serde_json::to_string(&outcome)?);
     }
     Ok(true)
+}
+
+/// The numbers for which enough files may be open; what is left out is said.
+fn affordable(calls: &[u32]) -> Vec<u32> {
+    let most = open_files().saturating_sub(SPARE_FILES) / FILES_A_CALL;
+    let (fit, left_out): (Vec<u32>, Vec<u32>) = calls.iter().partition(|&&calls| u64::from(calls) <= most);
+    if !left_out.is_empty() {
+        eprintln!("# left out: {left_out:?}; {} open files are enough for {most} calls", open_files());
+    }
+    fit
 }
 
 /// Forth and back, so that a machine that grows slower does not bend the curve.

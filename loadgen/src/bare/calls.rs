@@ -165,7 +165,7 @@ impl Calls {
         let begin = Instant::now();
         let total = (length.as_secs_f64() * rate) as u64;
         let mut started = 0;
-        while begin.elapsed() < length {
+        while begin.elapsed() < length || started < total {
             let due = ((begin.elapsed().as_secs_f64() * rate) as u64 + 1).min(total);
             while started < due {
                 let late = begin.elapsed().saturating_sub(Duration::from_secs_f64(started as f64 / rate));

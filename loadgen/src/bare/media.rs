@@ -22,6 +22,10 @@ pub const PACKET: usize = 172;
 const BURST: u64 = 16;
 /// Sockets that one look may show.
 const READY: usize = 128;
+/// The generator never sleeps for longer than this, and this often: where it has a real-time priority, the kernel would
+/// otherwise take the core from it for 50 ms of each second (sched(7)).
+const PAUSE: Duration = Duration::from_micros(50);
+const PAUSE_EACH: Duration = Duration::from_millis(1);
 /// After the last packet was sent, those on their way may take this long.
 const DRAIN: Duration = Duration::from_millis(200);
 /// More than one packet in a hundred later than this: the generator shapes the traffic, and not the plan.
@@ -177,9 +181,14 @@ impl Media {
         let gap = 1e9 / packets_per_s;
         let total = (length.as_secs_f64() * packets_per_s) as u64;
         let start = Instant::now();
+        let mut paused = start;
         while counts.sent + counts.refused < total {
-            self.send_due(start, gap, total, &mut counts);
+            let caught_up = self.send_due(start, gap, total, &mut counts);
             self.receive(&mut counts)?;
+            if caught_up && paused.elapsed() >= PAUSE_EACH {
+                std::thread::sleep(PAUSE);
+                paused = Instant::now();
+            }
         }
         let end = Instant::now() + DRAIN;
         while counts.received + counts.strange < counts.sent && Instant::now() < end {
@@ -193,18 +202,20 @@ impl Media {
         self.sides.into_iter().map(drops).sum()
     }
 
-    fn send_due(&mut self, start: Instant, gap: f64, total: u64, counts: &mut Counts) {
+    /// True when nothing more is due now.
+    fn send_due(&mut self, start: Instant, gap: f64, total: u64, counts: &mut Counts) -> bool {
         for _ in 0..BURST {
             let index = counts.sent + counts.refused;
             let (elapsed, due) = (start.elapsed().as_nanos() as u64, (index as f64 * gap) as u64);
             if index >= total || elapsed < due {
-                return;
+                return true;
             }
             counts.lateness.saturating_record((elapsed - due).max(1));
             let sent = self.ends[self.turn.0].send(self.run);
             self.turn.0 = (self.turn.0 + self.turn.1) % self.ends.len();
             if sent { counts.sent += 1 } else { counts.refused += 1 }
         }
+        false
     }
 
     fn receive(&mut self, counts: &mut Counts) -> anyhow::Result<()> {
