@@ -104,5 +104,7 @@ mod tests {
         assert_eq!(table.get(first), None);
         assert_eq!(table.remove(first), None);
         assert_eq!(table.get(second), Some(&"second"));
+        assert_eq!(table.at(first.slot), Some((second, &"second")));
+        assert_eq!((table.age(first), table.age(second)), (1, 0));
     }
 }
