@@ -3,7 +3,6 @@
 use crate::pace::Pace;
 use crate::plan::{Direction, Plan};
 use crate::report::{Generator, Report};
-use crate::scenario::Kind as Script;
 use crate::sockets::{DATAGRAM, Owner, Sockets};
 use crate::streams::{Heard, Streams, What};
 use crate::tally::Tally;
@@ -14,7 +13,8 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use portolan_shards::realm::PortRange;
 use portolan_shards::sim::{
-    Answering, CallSpec, Endpoint, Event, Kind, Ladder, Lane, Out, Role, Softswitch, SoftswitchConfig, Watch,
+    Answering, CallSpec, Endpoint, Event, Kind, Ladder, Lane, Out, Role, Script, Softswitch,
+    SoftswitchConfig, Watch,
 };
 use portolan_shards::types::{Instant, Transport};
 use std::net::SocketAddr;
@@ -245,7 +245,7 @@ impl<'a> Engine<'a> {
             hangup: hangup(number, entry.kind),
             rtp: self.plan.rtp,
             answer_after: entry.ring(),
-            script: entry.kind.script(),
+            script: entry.kind,
             refer_to: self.third(direction, callee),
             ..CallSpec::new(number, to, entry.talk().unwrap_or(self.plan.talk))
         };

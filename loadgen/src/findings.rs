@@ -1,7 +1,8 @@
 //! What should never happen, with the first examples of each.
 
-use crate::scenario::Kind;
+use crate::scenario::label;
 use portolan_shards::sim::Event;
+use portolan_shards::sim::Script;
 
 const EXAMPLES: usize = 10;
 
@@ -43,8 +44,8 @@ impl Findings {
     }
 
     /// A call was not what its kind must be.
-    pub(crate) fn story(&mut self, call: u32, kind: Kind, what: &str) {
-        self.example(format!("call {call} ({}): {what}", kind.label()));
+    pub(crate) fn story(&mut self, call: u32, kind: Script, what: &str) {
+        self.example(format!("call {call} ({}): {what}", label(kind)));
     }
 
     fn example(&mut self, text: String) {

@@ -1,7 +1,7 @@
 //! Scenarios in RON: which kinds of calls there are, in which proportion, and how terminals register.
 
 use crate::plan::Direction;
-use portolan_shards::sim::{self, Script};
+use portolan_shards::sim::{Abandon, Script};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -43,50 +43,13 @@ pub struct Entry {
     pub weight: u32,
     /// What happens in it.
     #[serde(default)]
-    pub kind: Kind,
+    pub kind: Script,
     /// From INVITE to the final answer, in milliseconds; default: the plan's.
     #[serde(default)]
     pub ring_ms: Option<u32>,
     /// How long each end sends audio, in milliseconds; default: the plan's.
     #[serde(default)]
     pub talk_ms: Option<u32>,
-}
-
-/// What happens in a call; see [`Script`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub enum Kind {
-    /// Both ends speak.
-    #[default]
-    Call,
-    /// The callee speaks before it answers.
-    EarlyMedia,
-    /// So many branches ring and speak; one answers.
-    Forks(u8),
-    /// The caller holds, and goes on.
-    Hold,
-    /// The caller offers anew.
-    Reinvite,
-    /// The caller refers the callee to a third party.
-    Refer,
-    /// The caller loses power.
-    Abandon(Abandon),
-    /// The caller gives up while it rings.
-    Cancel,
-    /// The callee refuses.
-    Busy,
-}
-
-/// When the caller loses power.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub enum Abandon {
-    /// Right after the INVITE.
-    BeforeRinging,
-    /// When it rings.
-    Ringing,
-    /// When the 200 arrives.
-    NoAck,
-    /// In the middle of the call.
-    NoBye,
 }
 
 /// What is wrong with a scenario.
@@ -121,7 +84,7 @@ impl Default for Register {
 impl Default for Scenario {
     /// Plain calls only.
     fn default() -> Self {
-        let entry = Entry { weight: 1, kind: Kind::Call, ring_ms: None, talk_ms: None };
+        let entry = Entry { weight: 1, kind: Script::Plain, ring_ms: None, talk_ms: None };
         Self { name: "calls".into(), register: Register::default(), mix: vec![entry] }
     }
 }
@@ -172,13 +135,13 @@ impl Scenario {
 
     /// Are there calls that take a minute to be over?
     pub fn abandons(&self) -> bool {
-        self.mix.iter().any(|entry| entry.weight > 0 && matches!(entry.kind, Kind::Abandon(_)))
+        self.mix.iter().any(|entry| entry.weight > 0 && matches!(entry.kind, Script::Abandon(_)))
     }
 
     /// Are there calls of which a proxy keeps something for a while after they are over?
     pub fn lingers(&self) -> bool {
         self.abandons()
-            || self.mix.iter().any(|entry| entry.weight > 0 && matches!(entry.kind, Kind::Forks(_)))
+            || self.mix.iter().any(|entry| entry.weight > 0 && matches!(entry.kind, Script::Forks(_)))
     }
 
     /// The longest talk, if an entry has its own.
@@ -202,10 +165,10 @@ impl Scenario {
 impl Entry {
     fn mistake(&self) -> Option<String> {
         match (self.kind, self.talk_ms) {
-            (Kind::Forks(branches), _) if !(2..=BRANCHES).contains(&branches) => {
+            (Script::Forks(branches), _) if !(2..=BRANCHES).contains(&branches) => {
                 Some(format!("Forks({branches}): 2 to {BRANCHES} branches"))
             }
-            (Kind::Hold, Some(0..2000)) => Some("Hold needs talk_ms of at least 2000".into()),
+            (Script::Hold, Some(0..2000)) => Some("Hold needs talk_ms of at least 2000".into()),
             (_, Some(0..200)) => Some("talk_ms: at least 200".into()),
             _ => None,
         }
@@ -214,7 +177,7 @@ impl Entry {
     /// From INVITE to the final answer.
     pub(crate) fn ring(&self) -> Option<Duration> {
         let own = self.ring_ms.map(|ms| Duration::from_millis(ms.into()));
-        if self.kind == Kind::Cancel { Some(RINGS_LONG) } else { own }
+        if self.kind == Script::Cancel { Some(RINGS_LONG) } else { own }
     }
 
     pub(crate) fn talk(&self) -> Option<Duration> {
@@ -223,54 +186,34 @@ impl Entry {
 
     /// Where such a call goes, when the mix of directions wants `direction`. Only the trunk forks.
     pub(crate) fn direction(&self, direction: Direction) -> Direction {
-        if matches!(self.kind, Kind::Forks(_)) { Direction::ToTrunk } else { direction }
+        if matches!(self.kind, Script::Forks(_)) { Direction::ToTrunk } else { direction }
     }
 }
 
-impl Kind {
-    /// A key for the report.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Call => "call",
-            Self::EarlyMedia => "early_media",
-            Self::Forks(_) => "forks",
-            Self::Hold => "hold",
-            Self::Reinvite => "reinvite",
-            Self::Refer => "refer",
-            Self::Abandon(Abandon::BeforeRinging) => "abandon_before_ringing",
-            Self::Abandon(Abandon::Ringing) => "abandon_ringing",
-            Self::Abandon(Abandon::NoAck) => "abandon_no_ack",
-            Self::Abandon(Abandon::NoBye) => "abandon_no_bye",
-            Self::Cancel => "cancel",
-            Self::Busy => "busy",
-        }
+/// A key for the report.
+pub const fn label(script: Script) -> &'static str {
+    match script {
+        Script::Plain => "call",
+        Script::Early => "early_media",
+        Script::Forks(_) => "forks",
+        Script::Hold => "hold",
+        Script::Reinvite => "reinvite",
+        Script::Refer => "refer",
+        Script::Abandon(Abandon::BeforeRinging) => "abandon_before_ringing",
+        Script::Abandon(Abandon::Ringing) => "abandon_ringing",
+        Script::Abandon(Abandon::NoAck) => "abandon_no_ack",
+        Script::Abandon(Abandon::NoBye) => "abandon_no_bye",
+        Script::Cancel => "cancel",
+        Script::Busy => "busy",
     }
+}
 
-    /// What the ends of the call are told.
-    pub const fn script(self) -> Script {
-        match self {
-            Self::Call => Script::Plain,
-            Self::EarlyMedia => Script::Early,
-            Self::Forks(branches) => Script::Forks(branches),
-            Self::Hold => Script::Hold,
-            Self::Reinvite => Script::Reinvite,
-            Self::Refer => Script::Refer,
-            Self::Abandon(Abandon::BeforeRinging) => Script::Abandon(sim::Abandon::BeforeRinging),
-            Self::Abandon(Abandon::Ringing) => Script::Abandon(sim::Abandon::Ringing),
-            Self::Abandon(Abandon::NoAck) => Script::Abandon(sim::Abandon::NoAck),
-            Self::Abandon(Abandon::NoBye) => Script::Abandon(sim::Abandon::NoBye),
-            Self::Cancel => Script::Cancel,
-            Self::Busy => Script::Busy,
-        }
-    }
-
-    /// The failure that is wanted, where one is.
-    pub(crate) const fn refusal(self) -> Option<u16> {
-        match self {
-            Self::Cancel => Some(487),
-            Self::Busy => Some(486),
-            _ => None,
-        }
+/// The failure that is wanted, where one is.
+pub(crate) const fn refusal(script: Script) -> Option<u16> {
+    match script {
+        Script::Cancel => Some(487),
+        Script::Busy => Some(486),
+        _ => None,
     }
 }
 
@@ -297,7 +240,7 @@ mod tests {
             let scenario = Scenario::parse(text, name).expect(name);
             assert_eq!(scenario.name, name);
             let dealt = |kind| (0..100).filter(|&index| scenario.entry(index).kind == kind).count();
-            assert!(dealt(Kind::Call) > 40 && dealt(Kind::Busy) >= 6, "{name}");
+            assert!(dealt(Script::Plain) > 40 && dealt(Script::Busy) >= 6, "{name}");
             assert_eq!(scenario.abandons(), name == "mixed");
         }
     }
@@ -317,7 +260,7 @@ mod tests {
     fn kinds_are_dealt_in_proportion() {
         let text = "(name: \"a\", mix: [(weight: 3), (weight: 1, kind: Busy, ring_ms: 50)])";
         let scenario = Scenario::parse(text, "x").expect("sound");
-        let busy = (0..400).filter(|&index| scenario.entry(index).kind == Kind::Busy).count();
+        let busy = (0..400).filter(|&index| scenario.entry(index).kind == Script::Busy).count();
         assert_eq!(busy, 100);
     }
 }

@@ -7,9 +7,9 @@ use crate::report::{
     Calls, Delay, DirectionCounts, Generator, KindCounts, Leaks, Percentiles, Registrations, Relay, Report,
     Rtp,
 };
-use crate::scenario::{Abandon, Kind};
+use crate::scenario::{label, refusal};
 use hdrhistogram::Histogram;
-use portolan_shards::sim::{Event, MediaReport, Role, Script, Story};
+use portolan_shards::sim::{Abandon, Event, MediaReport, Role, Script, Story};
 use portolan_shards::types::Instant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -44,7 +44,7 @@ pub(crate) struct Tally {
 /// A call that is not over at both ends.
 struct Open {
     direction: Direction,
-    kind: Kind,
+    kind: Script,
     reports: [Option<(MediaReport, Story)>; 2],
 }
 
@@ -89,10 +89,10 @@ impl Tally {
         self.registrations += 1;
     }
 
-    pub(crate) fn calling(&mut self, call: u32, direction: Direction, kind: Kind) {
+    pub(crate) fn calling(&mut self, call: u32, direction: Direction, kind: Script) {
         self.attempted += 1;
         self.directions.entry(direction).or_default().attempted += 1;
-        self.kinds.entry(kind.label()).or_default().attempted += 1;
+        self.kinds.entry(label(kind)).or_default().attempted += 1;
         self.open.insert(call, Open { direction, kind, reports: [None, None] });
     }
 
@@ -117,7 +117,7 @@ impl Tally {
             Event::CallEnded { call, role, media, story } => self.call_ended(call, role, (media, story)),
             Event::CallReferred { by, call } => {
                 let direction = self.open.get(&by).map_or(Direction::ToTrunk, |open| open.direction);
-                self.calling(call, direction, Kind::Call);
+                self.calling(call, direction, Script::Plain);
             }
             Event::Answered { status, .. } if status >= 300 => self.refused_requests += 1,
             other => self.findings.note(terminal.is_none(), &other),
@@ -178,8 +178,8 @@ impl Tally {
 
     fn call_failed(&mut self, call: u32, status: u16) {
         let Some(open) = self.open.remove(&call) else { return };
-        let counts = self.kinds.entry(open.kind.label()).or_default();
-        if status != 0 && open.kind.refusal() == Some(status) {
+        let counts = self.kinds.entry(label(open.kind)).or_default();
+        if status != 0 && refusal(open.kind) == Some(status) {
             counts.passed += 1;
             self.as_planned += 1;
             return;
@@ -193,9 +193,9 @@ impl Tally {
 
     /// The callee's end of an abandoned call is over, and with it the call; others go on until both ends are.
     fn abandoned(&mut self, call: u32) {
-        let Some(Open { kind: kind @ Kind::Abandon(_), .. }) = self.open.get(&call) else { return };
-        self.kinds.entry(kind.label()).or_default().passed += 1;
-        self.as_planned += u32::from(!matches!(kind, Kind::Abandon(Abandon::NoBye)));
+        let Some(Open { kind: kind @ Script::Abandon(_), .. }) = self.open.get(&call) else { return };
+        self.kinds.entry(label(kind)).or_default().passed += 1;
+        self.as_planned += u32::from(!matches!(kind, Script::Abandon(Abandon::NoBye)));
         self.open.remove(&call);
     }
 
@@ -207,7 +207,7 @@ impl Tally {
         open.reports[role as usize] = Some(report);
         if let [Some((caller, ours)), Some((callee, theirs))] = &open.reports {
             let wrong = judge(open.kind, ours, theirs);
-            let kind = self.kinds.entry(open.kind.label()).or_default();
+            let kind = self.kinds.entry(label(open.kind)).or_default();
             let counts = self.directions.entry(open.direction).or_default();
             let silent = self.rtp.join(caller, callee) | self.rtp.join(callee, caller);
             self.one_way += u32::from(silent);
@@ -225,14 +225,14 @@ impl Tally {
 }
 
 /// What an answered call lacks of what its kind must show; audio both ways is judged apart.
-fn judge(kind: Kind, caller: &Story, callee: &Story) -> Option<String> {
-    let Script::Forks(branches) = kind.script() else {
+fn judge(kind: Script, caller: &Story, callee: &Story) -> Option<String> {
+    let Script::Forks(branches) = kind else {
         return match kind {
-            Kind::EarlyMedia if caller.early == 0 => Some("nothing was heard before the answer".into()),
-            Kind::Hold if caller.offers != 2 => Some(format!("{} of 2 offers accepted", caller.offers)),
-            Kind::Hold if caller.on_hold != Some(0) => Some(format!("on hold, heard {:?}", caller.on_hold)),
-            Kind::Reinvite if caller.offers != 1 => Some("the offer was not accepted".into()),
-            Kind::Refer if caller.referred != Some(200) => Some(format!("referred: {:?}", caller.referred)),
+            Script::Early if caller.early == 0 => Some("nothing was heard before the answer".into()),
+            Script::Hold if caller.offers != 2 => Some(format!("{} of 2 offers accepted", caller.offers)),
+            Script::Hold if caller.on_hold != Some(0) => Some(format!("on hold, heard {:?}", caller.on_hold)),
+            Script::Reinvite if caller.offers != 1 => Some("the offer was not accepted".into()),
+            Script::Refer if caller.referred != Some(200) => Some(format!("referred: {:?}", caller.referred)),
             _ => None,
         };
     };

@@ -1,37 +1,19 @@
 //! Bad input: the right answer or a counted drop, and nothing left behind.
 
+#[path = "support/messages.rs"]
+mod messages;
 mod support;
 
+use messages::{access, core};
 use portolan_shards::io::DropReason;
 use portolan_shards::random::Rng;
-use portolan_shards::types::{Flow, Transport};
 use std::time::Duration;
-use support::{ACCESS, CORE, NAT, SOFTSWITCH, Sent, World, addr, mapping};
+use support::{NAT, Sent, World, addr, mapping};
 
 const INVITE: &str = "INVITE sip:bob@198.51.100.10 SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bKinv;rport\r\n\
     Max-Forwards: 70\r\nFrom: <sip:alice@198.51.100.10>;tag=a\r\nTo: <sip:bob@198.51.100.10>\r\nCall-ID: call-1\r\n\
     CSeq: 1 INVITE\r\nContact: <sip:alice@192.168.1.10:5060>\r\nContent-Type: application/sdp\r\nContent-Length: 115\r\n\r\n\
     v=0\r\no=- 1 1 IN IP4 192.168.1.10\r\ns=-\r\nc=IN IP4 192.168.1.10\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n";
-
-fn access() -> Flow {
-    Flow {
-        realm: ACCESS,
-        transport: Transport::Udp,
-        local: addr("198.51.100.10:5060"),
-        remote: addr(NAT),
-        stream: None,
-    }
-}
-
-fn core() -> Flow {
-    Flow {
-        realm: CORE,
-        transport: Transport::Udp,
-        local: addr("10.0.0.10:6000"),
-        remote: addr(SOFTSWITCH),
-        stream: None,
-    }
-}
 
 fn answer(text: &str) -> Vec<Sent> {
     World::new(mapping(2)).terminal_sends(NAT, text)

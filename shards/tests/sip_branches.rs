@@ -12,18 +12,8 @@ const TERMINALS: [(&str, &str); 2] = [("alice", "203.0.113.7:40001"), ("carol", 
 const MEDIA: &str = "10.0.0.20:30000";
 
 fn response(request: &Sent, status: &str, tag: &str, body: Option<&str>) -> String {
-    let to = request.header("To");
-    let to = if to.contains("tag=") { to } else { format!("{to};tag={tag}") };
-    support::call::end(
-        &format!(
-            "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\nContact: <sip:{tag}@192.168.1.10>\n",
-            request.header("Via"),
-            request.header("From"),
-            request.header("Call-ID"),
-            request.header("CSeq"),
-        ),
-        body,
-    )
+    let contact = format!("Contact: <sip:{tag}@192.168.1.10>\n");
+    support::call::end(&request.answered(status, tag, &contact), body)
 }
 
 /// Registers a terminal; gives the Contact URI that the softswitch knows.

@@ -39,21 +39,10 @@ fn caller_request(method: &str, cseq: u32, contact: &str, more: &str) -> String 
 }
 
 fn response(request: &Sent, status: &str, more: &str) -> String {
-    let to = request.header("To");
-    let to = if to.contains("tag=") { to } else { format!("{to};tag=b") };
-    let rr = request
-        .text()
-        .lines()
-        .filter(|l| l.starts_with("Record-Route"))
-        .map(|l| format!("{l}\n"))
-        .collect::<String>();
-    format!(
-        "SIP/2.0 {status}\nVia: {}\n{rr}From: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\n{more}",
-        request.header("Via"),
-        request.header("From"),
-        request.header("Call-ID"),
-        request.header("CSeq"),
-    )
+    let text = request.text();
+    let routes = text.lines().filter(|line| line.starts_with("Record-Route"));
+    let routes = routes.map(|line| format!("{line}\n")).collect::<String>();
+    request.answered(status, "b", &format!("{routes}{more}"))
 }
 
 fn ok_with_sdp(request: &Sent, rr: &str) -> String {

@@ -4,11 +4,7 @@ mod support;
 
 use portolan_shards::realm::Mapping;
 use std::time::Duration;
-use support::{NAT, Sent, World, addr, mapping};
-
-fn sdp(ip: &str, port: u16) -> String {
-    format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n")
-}
+use support::{NAT, Sent, World, addr, mapping, sdp};
 
 fn with_body(head: &str, body: &str) -> String {
     format!("{head}Content-Type: application/sdp\nContent-Length: {}\n\n{body}", body.len())
@@ -23,21 +19,9 @@ fn invite(more: &str) -> String {
     with_body(&head, &sdp("192.168.1.10", 5004))
 }
 
-fn answer(request: &Sent, status: &str, more: &str) -> String {
-    let to = request.header("To");
-    let to = if to.contains("tag=") { to } else { format!("{to};tag=b") };
-    format!(
-        "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\n{more}",
-        request.header("Via"),
-        request.header("From"),
-        request.header("Call-ID"),
-        request.header("CSeq"),
-    )
-}
-
 fn ok(request: &Sent, more: &str) -> String {
     let head = format!("Contact: <sip:bob@10.0.0.20:5060>\n{more}");
-    answer(request, "200 OK", &with_body(&head, &sdp("10.0.0.20", 30_000)))
+    request.answered("200 OK", "b", &with_body(&head, &sdp("10.0.0.20", 30_000)))
 }
 
 fn in_dialog(method: &str, cseq: u32, contact: &str, more: &str) -> String {
@@ -91,8 +75,8 @@ fn a_call_without_media_is_ended_by_a_bye_to_both_sides() {
     assert!(!access.text().contains("10.0.0."), "{}", access.text());
     assert!(!core.text().contains("192.168."), "{}", core.text());
     let (access, core) = (access.clone(), core.clone());
-    world.deliver(0, access.flow, &answer(&access, "200 OK", "Content-Length: 0\n\n"));
-    world.deliver(0, core.flow, &answer(&core, "481 Call Does Not Exist", "Content-Length: 0\n\n"));
+    world.deliver(0, access.flow, &access.answered("200 OK", "b", "Content-Length: 0\n\n"));
+    world.deliver(0, core.flow, &core.answered("481 Call Does Not Exist", "b", "Content-Length: 0\n\n"));
     assert!(world.pass(Duration::from_secs(60)).is_empty(), "both BYEs were answered");
     assert_eq!(world.shards[0].stats().byes_sent, 2);
     nothing_left(&mut world);
@@ -120,7 +104,7 @@ fn a_refresh_keeps_the_session() {
         let update = in_dialog("UPDATE", 8 + n, &down.header("Contact"), timer);
         let up = world.terminal_sends(NAT, &update).remove(0);
         assert_eq!(up.header("Session-Expires"), "120;refresher=uac");
-        let fine = answer(&up, "200 OK", "Session-Expires: 120;refresher=uac\nContent-Length: 0\n\n");
+        let fine = up.answered("200 OK", "b", "Session-Expires: 120;refresher=uac\nContent-Length: 0\n\n");
         world.core_sends(&up.flow.local.to_string(), &fine);
     }
     byes(&world.pass(Duration::from_secs(200)));
@@ -205,11 +189,11 @@ fn a_notify_may_come_before_the_200_and_makes_the_dialog() {
         world.core_sends(&home, &notify(&up.header("Contact"), 1, "active;expires=7200", &up)).remove(0);
     assert!(first.text().starts_with("NOTIFY sip:alice@192.168.1.10:5060 SIP/2.0\r\n"), "{}", first.text());
     assert!(!first.text().contains("10.0.0."), "{}", first.text());
-    let fine = world.terminal_sends(NAT, &answer(&first, "200 OK", "Content-Length: 0\n\n"));
+    let fine = world.terminal_sends(NAT, &first.answered("200 OK", "b", "Content-Length: 0\n\n"));
     assert!(fine[0].text().starts_with("SIP/2.0 200 "));
-    let done = answer(
-        &up,
+    let done = up.answered(
         "202 Accepted",
+        "b",
         "Expires: 7200\nContact: <sip:bob@10.0.0.20:5070>\nContent-Length: 0\n\n",
     );
     assert!(world.core_sends(&home, &done)[0].text().starts_with("SIP/2.0 202 "));
@@ -229,11 +213,11 @@ fn a_subscription_lives_as_long_as_it_was_granted() {
     let up = world.terminal_sends(NAT, &subscribe()).remove(0);
     let home = up.flow.local.to_string();
     let granted = "Expires: 7200\nContact: <sip:bob@10.0.0.20:5070>\nContent-Length: 0\n\n";
-    world.core_sends(&home, &answer(&up, "200 OK", granted));
+    world.core_sends(&home, &up.answered("200 OK", "b", granted));
     world.pass(Duration::from_secs(7000));
     let late = world.core_sends(&home, &notify(&up.header("Contact"), 1, "active;expires=200", &up));
     assert!(late[0].text().starts_with("NOTIFY sip:alice@192.168.1.10:5060 "), "{}", late[0].text());
-    world.terminal_sends(NAT, &answer(&late[0], "200 OK", "Content-Length: 0\n\n"));
+    world.terminal_sends(NAT, &late[0].answered("200 OK", "b", "Content-Length: 0\n\n"));
     world.pass(Duration::from_secs(400));
     assert_eq!(world.shards[0].stats().dialogs, 0, "not refreshed");
 }
@@ -244,11 +228,11 @@ fn a_terminated_subscription_leaves_nothing() {
     let up = world.terminal_sends(NAT, &subscribe()).remove(0);
     let home = up.flow.local.to_string();
     let granted = "Expires: 7200\nContact: <sip:bob@10.0.0.20:5070>\nContent-Length: 0\n\n";
-    world.core_sends(&home, &answer(&up, "200 OK", granted));
+    world.core_sends(&home, &up.answered("200 OK", "b", granted));
     let end = world
         .core_sends(&home, &notify(&up.header("Contact"), 1, "terminated;reason=noresource", &up))
         .remove(0);
-    world.terminal_sends(NAT, &answer(&end, "200 OK", "Content-Length: 0\n\n"));
+    world.terminal_sends(NAT, &end.answered("200 OK", "b", "Content-Length: 0\n\n"));
     world.pass(Duration::from_secs(40));
     assert_eq!(world.shards[0].stats().dialogs, 0);
 }
@@ -261,7 +245,7 @@ fn requests_without_a_dialog_pass_and_leave_nothing() {
         let up = world.terminal_sends(NAT, &text).remove(0);
         assert!(up.text().starts_with(&format!("{method} sip:bob@example.net SIP/2.0\r\n")), "{}", up.text());
         assert_eq!(up.header("SIP-If-Match"), "xyz");
-        let done = answer(&up, "200 OK", "SIP-ETag: e-1\nContent-Length: 0\n\n");
+        let done = up.answered("200 OK", "b", "SIP-ETag: e-1\nContent-Length: 0\n\n");
         let down = world.core_sends(&up.flow.local.to_string(), &done).remove(0);
         assert_eq!(down.header("SIP-ETag"), "e-1");
         assert_eq!(world.shards[0].stats().dialogs, 0, "{method}");
@@ -315,7 +299,7 @@ fn a_failed_target_refresh_changes_no_target() {
     );
     let update = world.terminal_sends(NAT, &moved).remove(0);
     let home = up.flow.local.to_string();
-    world.core_sends(&home, &answer(&update, "491 Request Pending", "Content-Length: 0\n\n"));
+    world.core_sends(&home, &update.answered("491 Request Pending", "b", "Content-Length: 0\n\n"));
     let uri = up.header("Contact").trim_start_matches('<').trim_end_matches('>').to_owned();
     let info = |n: u32| {
         format!(
@@ -331,7 +315,7 @@ fn a_failed_target_refresh_changes_no_target() {
     let update = world.terminal_sends(NAT, &moved).remove(0);
     world.core_sends(
         &home,
-        &answer(&update, "200 OK", "Contact: <sip:bob@10.0.0.20:5060>\nContent-Length: 0\n\n"),
+        &update.answered("200 OK", "b", "Contact: <sip:bob@10.0.0.20:5060>\nContent-Length: 0\n\n"),
     );
     let seen = world.core_sends(&home, &info(2)).remove(0);
     assert!(seen.text().starts_with("INFO sip:alice@192.168.1.77:5066 SIP/2.0\r\n"), "{}", seen.text());
@@ -352,7 +336,7 @@ fn the_gate_opens_with_the_description_in_a_provisional_answer() {
     let early = world.media(support::CORE, port, "10.0.0.20:30000", &support::rtp(1, 1));
     assert!(matches!(early, Verdict::Drop(DropReason::GateClosed | DropReason::NotArmed)), "{early:?}");
     let head = "Contact: <sip:bob@10.0.0.20:5060>\n";
-    let ringing = answer(&up, "183 Session Progress", &with_body(head, &sdp("10.0.0.20", 30_000)));
+    let ringing = up.answered("183 Session Progress", "b", &with_body(head, &sdp("10.0.0.20", 30_000)));
     world.core_sends(&up.flow.local.to_string(), &ringing);
     let early = world.media(support::CORE, port, "10.0.0.20:30000", &support::rtp(2, 1));
     assert!(!matches!(early, Verdict::Drop(DropReason::GateClosed | DropReason::NotArmed)), "{early:?}");
@@ -377,7 +361,7 @@ fn the_nats_way_for_media_is_kept_while_a_call_is_on_hold() {
     );
     let hold = world.terminal_sends(NAT, &in_dialog("INVITE", 8, &down.header("Contact"), &hold)).remove(0);
     let body = format!("{}a=recvonly\r\n", sdp("10.0.0.20", 30_000));
-    let held = answer(&hold, "200 OK", &with_body("Contact: <sip:bob@10.0.0.20:5060>\n", &body));
+    let held = hold.answered("200 OK", "b", &with_body("Contact: <sip:bob@10.0.0.20:5060>\n", &body));
     world.core_sends(&up.flow.local.to_string(), &held);
     world.pass(Duration::from_secs(80));
     let kept = &world.kept_open;
@@ -410,8 +394,10 @@ fn calls_are_admitted_as_long_as_there_is_bandwidth_for_what_they_ask() {
     let refused = world.terminal_sends(NAT, &asks(2, 128)).remove(0);
     assert!(refused.text().starts_with("SIP/2.0 503 "), "{}", refused.text());
     assert!(world.shards[0].stats().media_granted > 0);
-    world
-        .core_sends(&first.flow.local.to_string(), &answer(&first, "486 Busy Here", "Content-Length: 0\n\n"));
+    world.core_sends(
+        &first.flow.local.to_string(),
+        &first.answered("486 Busy Here", "b", "Content-Length: 0\n\n"),
+    );
     let ack = in_dialog("ACK", 7, "<sip:bob@198.51.100.10>", "Content-Length: 0\n\n").replace("ACK7", "1");
     world.terminal_sends(NAT, &ack);
     assert_eq!(world.shards[0].stats().media_granted, 0);

@@ -45,13 +45,6 @@ fn from_core(method: &str, uri: &str, call_id: &str, more: &str) -> String {
     )
 }
 
-fn response(request: &Sent, status: &str, tag: &str, more: &str) -> String {
-    let to = request.header("To");
-    let to = if to.contains("tag=") { to } else { format!("{to};tag={tag}") };
-    let names = ["Via", "From", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\n", request.header(name)));
-    format!("SIP/2.0 {status}\n{}To: {to}\n{more}", names.concat())
-}
-
 const NO_BODY: &str = "Content-Length: 0\n\n";
 
 fn with_body(kind: &str, body: &str) -> String {
@@ -84,7 +77,7 @@ fn register(world: &mut World, user: &str, from: &str) -> String {
     let up = world.terminal_sends(from, &text).remove(0);
     let contact = up.header("Contact");
     let more = format!("Contact: {contact}\n{NO_BODY}");
-    let down = world.core_sends(&home(&up), &response(&up, "200 OK", "t", &more)).remove(0);
+    let down = world.core_sends(&home(&up), &up.answered("200 OK", "t", &more)).remove(0);
     assert_eq!(down.header("Call-ID"), format!("reg-{user}@192.168.1.10"));
     uri_of(&contact)
 }
@@ -94,7 +87,7 @@ fn dialog(world: &mut World, from: &str, call_id: &str) -> (Sent, Sent) {
     let up = world.terminal_sends(from, &from_phone("SUBSCRIBE", "sip:bob@198.51.100.10", call_id, NO_BODY));
     let up = up.into_iter().find(|sent| sent.text().starts_with("SUBSCRIBE")).expect("sent on");
     let more = format!("Contact: <sip:bob@10.0.0.20:5080;x=1>\n{NO_BODY}");
-    let down = world.core_sends(&home(&up), &response(&up, "200 OK", "b", &more)).remove(0);
+    let down = world.core_sends(&home(&up), &up.answered("200 OK", "b", &more)).remove(0);
     (up, down)
 }
 
@@ -130,7 +123,7 @@ fn a_masked_call_id_is_the_same_in_the_whole_dialog_and_restored_exactly() {
             .replace("To: <sip:alice@example.net>", "To: <sip:alice@example.net>;tag=a");
         let notify = sent(world.core_sends(&home(&up), &notify), "NOTIFY");
         assert_eq!((notify.header("Call-ID").as_str(), notify.flow.remote), (CALL_ID, addr(NAT)));
-        let ok = sent(world.terminal_sends(NAT, &response(&notify, "200 OK", "a", NO_BODY)), "SIP/2.0 200");
+        let ok = sent(world.terminal_sends(NAT, &notify.answered("200 OK", "a", NO_BODY)), "SIP/2.0 200");
         assert_eq!((ok.header("Call-ID"), ok.flow.remote), (masked, addr(SOFTSWITCH)));
     }
 }
@@ -148,7 +141,7 @@ fn a_softswitchs_call_id_is_masked_too_and_our_own_answers_echo_what_was_sent() 
             "{}",
             down.text()
         );
-        let up = sent(world.terminal_sends(NAT, &response(&down, "200 OK", "a", NO_BODY)), "SIP/2.0 200");
+        let up = sent(world.terminal_sends(NAT, &down.answered("200 OK", "a", NO_BODY)), "SIP/2.0 200");
         assert_eq!(up.header("Call-ID"), call_id);
 
         let refused = within("BYE", "sip:bob@198.51.100.10", CALL_ID, NO_BODY);
@@ -170,7 +163,7 @@ fn a_second_terminal_under_the_same_call_id_does_not_see_what_the_first_one_wrot
         assert_eq!(on.flow.remote, addr(OTHER_NAT));
         assert!(!on.text().contains("192.168.1.10\r\n") && on.header("Call-ID").len() > masked.len());
         let more = format!("Contact: <sip:carol@192.168.1.20>\n{NO_BODY}");
-        let ok = world.terminal_sends(OTHER_NAT, &response(&on, "200 OK", "c", &more));
+        let ok = world.terminal_sends(OTHER_NAT, &on.answered("200 OK", "c", &more));
         let ok = sent(ok, "SIP/2.0 200");
         assert_eq!(ok.header("Call-ID"), masked);
         let notify = format!(
@@ -320,7 +313,7 @@ fn a_redirection_is_followed_to_the_exact_place_if_that_is_the_softswitchs() {
         let mut world = World::new(mapping(shards));
         let up = world.terminal_sends(NAT, &from_phone("OPTIONS", "sip:bob@198.51.100.10", CALL_ID, NO_BODY));
         let contacts = "Contact: <sip:bob@10.0.0.20:5090;x=1>;q=0.9, <sip:bob@10.66.0.1>\nContact: <sip:b@example.org>\n";
-        let moved = response(&up[0], "302 Moved Temporarily", "b", &format!("{contacts}{NO_BODY}"));
+        let moved = up[0].answered("302 Moved Temporarily", "b", &format!("{contacts}{NO_BODY}"));
         let down = sent(world.core_sends(&home(&up[0]), &moved), "SIP/2.0 302");
         assert!(!down.text().contains("10.0.0.") && !down.text().contains("10.66."), "{}", down.text());
         let all = down.header("Contact");
@@ -346,7 +339,7 @@ fn a_terminals_redirection_shows_the_softswitch_no_address_of_the_terminal() {
     let contact = register(&mut world, "alice", NAT);
     let down = sent(world.core_sends("10.0.0.10:6000", &from_core("MESSAGE", &contact, "m", NO_BODY)), "MES");
     let contacts = "Contact: <sip:1234@198.51.100.10>, <sip:alice@192.168.1.99:5070>\n";
-    let moved = response(&down, "302 Moved Temporarily", "a", &format!("{contacts}{NO_BODY}"));
+    let moved = down.answered("302 Moved Temporarily", "a", &format!("{contacts}{NO_BODY}"));
     let up = sent(world.terminal_sends(NAT, &moved), "SIP/2.0 302");
     assert!(
         up.header("Contact").starts_with("<sip:1234@example.net>, <sip:alice@10.0.0.10:600"),

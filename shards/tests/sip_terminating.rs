@@ -5,7 +5,7 @@ mod support;
 use portolan_shards::io::Verdict;
 use portolan_shards::types::{RealmId, Side};
 use std::sync::Arc;
-use support::{ACCESS, CORE, NAT, Sent, World, addr, mapping, realm, rtp};
+use support::{ACCESS, CORE, NAT, World, addr, mapping, realm, rtp, sdp};
 
 fn register(user: &str, cseq: u32) -> String {
     format!(
@@ -16,34 +16,18 @@ fn register(user: &str, cseq: u32) -> String {
     )
 }
 
-fn response(request: &Sent, status: &str, more: &str) -> String {
-    let to = request.header("To");
-    let to = if to.contains("tag=") { to } else { format!("{to};tag=t") };
-    format!(
-        "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\n{more}",
-        request.header("Via"),
-        request.header("From"),
-        request.header("Call-ID"),
-        request.header("CSeq"),
-    )
-}
-
 /// Registers a terminal; gives the Contact URI that the softswitch knows.
 fn registered(world: &mut World, user: &str, from: &str, cseq: u32) -> String {
     let up = world.terminal_sends(from, &register(user, cseq)).remove(0);
     let contact = up.header("Contact");
     let more = format!("Contact: {contact}\nContent-Length: 0\n\n");
-    world.core_sends(&up.flow.local.to_string(), &response(&up, "200 OK", &more));
+    world.core_sends(&up.flow.local.to_string(), &up.answered("200 OK", "t", &more));
     contact.split(['<', '>']).nth(1).expect("a URI").to_owned()
 }
 
 /// The core address that a Contact URI points at.
 fn home(uri: &str) -> String {
     uri.split('@').nth(1).and_then(|rest| rest.split(';').next()).expect("a host").to_owned()
-}
-
-fn sdp(ip: &str, port: u16) -> String {
-    format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n")
 }
 
 fn invite(uri: &str, call: &str) -> String {
@@ -82,7 +66,7 @@ fn a_call_reaches_the_terminal_on_its_flow_with_its_own_contact() {
             "Contact: <sip:line@192.168.1.10:5060>\nContent-Type: application/sdp\nContent-Length: {}\n\n{answer}",
             answer.len()
         );
-        let up = world.terminal_sends(NAT, &response(&down, "200 OK", &more)).remove(0);
+        let up = world.terminal_sends(NAT, &down.answered("200 OK", "t", &more)).remove(0);
         assert_eq!(up.flow.remote, addr("10.0.0.20:5060"));
         assert_eq!(up.header("Via"), "SIP/2.0/UDP 10.0.0.20;branch=z9hG4bKc1");
         assert_eq!(up.header("Record-Route"), "<sip:10.0.0.20;lr>");
@@ -133,7 +117,7 @@ fn a_terminal_that_re_registers_from_elsewhere_takes_its_calls_along() {
             "Contact: <sip:line@192.168.1.10:5060>\nContent-Type: application/sdp\nContent-Length: {}\n\n{answer}",
             answer.len()
         );
-        let up = world.terminal_sends(NAT, &response(&down, "200 OK", &more)).remove(0);
+        let up = world.terminal_sends(NAT, &down.answered("200 OK", "t", &more)).remove(0);
         let contact = up.header("Contact");
         assert_eq!(registered(&mut world, "alice", "203.0.113.9:40777", 2), uri);
         let dialog = contact.split(['<', '>']).nth(1).expect("a URI").to_owned();

@@ -25,16 +25,7 @@ fn cancel(branch: &str) -> String {
 }
 
 fn answer(request: &Sent, status: &str, tag: &str) -> String {
-    let to = request.header("To");
-    let to = if to.contains("tag=") { to } else { format!("{to};tag={tag}") };
-    format!(
-        "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\n\
-         Contact: <sip:bob@10.0.0.20:5060>\nContent-Length: 0\n\n",
-        request.header("Via"),
-        request.header("From"),
-        request.header("Call-ID"),
-        request.header("CSeq"),
-    )
+    request.answered(status, tag, "Contact: <sip:bob@10.0.0.20:5060>\nContent-Length: 0\n\n")
 }
 
 fn ack(branch: &str, tag: &str, uri: &str) -> String {

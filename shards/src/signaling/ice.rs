@@ -22,7 +22,7 @@ pub(super) fn is_used(sdp: &Sdp<'_>, at: usize) -> bool {
 }
 
 /// Does the default address only say that candidates will follow?
-pub(super) const fn is_placeholder(media: &Media) -> bool {
+pub(super) const fn stands_for_candidates(media: &Media) -> bool {
     media.port == DISCARD
 }
 

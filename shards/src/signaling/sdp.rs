@@ -151,7 +151,7 @@ fn view(from: Described, sdp: &Sdp<'_>, at: usize, media: &Media) -> Result<View
     }
     let address = sdp.address_of(media);
     let ice = from.ice == Ice::Keep && ice::is_used(sdp, at);
-    let held = address.is_some_and(|ip| ip.is_unspecified()) && !(ice && ice::is_placeholder(media));
+    let held = address.is_some_and(|ip| ip.is_unspecified()) && !(ice && ice::stands_for_candidates(media));
     let dtls = has(sdp, at, b"fingerprint");
     let known = address.filter(|ip| !ip.is_unspecified());
     let direction = media.direction.or(sdp.direction).unwrap_or(Direction::SendRecv);
@@ -279,7 +279,7 @@ fn hide_addresses(splice: &mut Splice<'_>, sdp: &Sdp<'_>, ours: IpAddr, ice: Ice
     if let Some(origin) = &sdp.origin {
         write_address(splice, origin.addrtype, origin.address, ours);
     }
-    let placeholder = |(at, media)| ice::is_placeholder(media) && ice::is_used(sdp, at);
+    let placeholder = |(at, media)| ice::stands_for_candidates(media) && ice::is_used(sdp, at);
     let trickled = ice == Ice::Keep && sdp.media.iter().enumerate().any(placeholder);
     for connection in sdp.connections() {
         write_connection(splice, &connection, ours, trickled);

@@ -3,15 +3,18 @@
 use super::endpoint::Role;
 use super::media::PTIME;
 use super::message::param;
+use serde::Deserialize;
 use std::time::Duration;
 
 /// What a call does besides ringing, talking and ending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum Script {
     /// Nothing.
     #[default]
+    #[serde(rename = "Call")]
     Plain,
     /// The callee speaks before it answers: 183 with a description (RFC 3960).
+    #[serde(rename = "EarlyMedia")]
     Early,
     /// The call forks into so many branches, each with a description and a voice of its own; the first one answers.
     Forks(u8),
@@ -30,7 +33,7 @@ pub enum Script {
 }
 
 /// When an abandoned call's caller loses power.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum Abandon {
     /// Right after the INVITE.
     BeforeRinging,

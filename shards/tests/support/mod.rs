@@ -69,6 +69,20 @@ impl Sent {
     pub(crate) fn header(&self, name: &str) -> String {
         header(&self.text(), name)
     }
+
+    /// A response to it as its receiver would write it, with this tag in To if it has none; `more` is the rest of the
+    /// headers, the blank line and the body.
+    pub(crate) fn answered(&self, status: &str, tag: &str, more: &str) -> String {
+        let to = self.header("To");
+        let to = if to.contains("tag=") { to } else { format!("{to};tag={tag}") };
+        let names = ["Via", "From", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\n", self.header(name)));
+        format!("SIP/2.0 {status}\n{}To: {to}\n{more}", names.concat())
+    }
+}
+
+/// A description of one audio stream.
+pub(crate) fn sdp(ip: &str, port: u16) -> String {
+    format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n")
 }
 
 pub(crate) fn header(text: &str, name: &str) -> String {
