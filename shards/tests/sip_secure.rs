@@ -208,7 +208,7 @@ fn rtcp_on_a_port_of_its_own_has_a_candidate_of_its_own() {
     assert_eq!(candidates("a=rtcp-mux\n"), 1);
 }
 
-/// RFC 8840: the default address is a placeholder, and candidates come by INFO; ours are complete from the start.
+/// RFC 8840: the default address stands for candidates that come by INFO; ours are complete from the start.
 #[test]
 fn trickled_candidates_are_not_needed_and_go_nowhere() {
     let more = format!("a=rtcp:9 IN IP4 0.0.0.0\na=rtcp-mux\n{AGENT}a=ice-options:trickle\n");

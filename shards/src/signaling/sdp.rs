@@ -279,8 +279,8 @@ fn hide_addresses(splice: &mut Splice<'_>, sdp: &Sdp<'_>, ours: IpAddr, ice: Ice
     if let Some(origin) = &sdp.origin {
         write_address(splice, origin.addrtype, origin.address, ours);
     }
-    let placeholder = |(at, media)| ice::stands_for_candidates(media) && ice::is_used(sdp, at);
-    let trickled = ice == Ice::Keep && sdp.media.iter().enumerate().any(placeholder);
+    let trickling = |(at, media)| ice::stands_for_candidates(media) && ice::is_used(sdp, at);
+    let trickled = ice == Ice::Keep && sdp.media.iter().enumerate().any(trickling);
     for connection in sdp.connections() {
         write_connection(splice, &connection, ours, trickled);
     }
