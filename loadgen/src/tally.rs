@@ -194,7 +194,7 @@ impl Tally {
     /// The callee's end of an abandoned call is over, and with it the call; others go on until both ends are.
     fn abandoned(&mut self, call: u32) {
         let Some(Open { kind: kind @ Script::Abandon(_), .. }) = self.open.get(&call) else { return };
-        self.kinds.entry(label(kind)).or_default().passed += 1;
+        self.kinds.entry(label(*kind)).or_default().passed += 1;
         self.as_planned += u32::from(!matches!(kind, Script::Abandon(Abandon::NoBye)));
         self.open.remove(&call);
     }
