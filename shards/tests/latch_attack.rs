@@ -359,12 +359,16 @@ fn without_a_change_of_address_no_packet_of_the_terminal_is_lost() {
     }
 }
 
-/// Who shares the terminal's public address and knows nothing of its stream hears one packet by chance at most.
+/// Who shares the terminal's public address and knows nothing of its stream may hear what his luck gives him: two of
+/// his random sequence numbers in order. That is no bound for one call, only for many together.
 #[test]
-fn a_blind_spray_from_the_terminals_own_host_locks_nobody_out() {
+fn a_blind_spray_from_the_terminals_own_host_hears_next_to_nothing_and_locks_nobody_out() {
+    let (mut all, mut bled) = (0, 0);
     for (attack, seed, outcome) in calls(|attack| attack.same_host && !attack.knowing && !attack.rtcp) {
-        assert!(outcome.bled <= 1 && !outcome.locked_out, "seed {seed}, {attack:?}: {outcome:?}");
+        assert!(!outcome.locked_out, "seed {seed}, {attack:?}: {outcome:?}");
+        (all, bled) = (all + 1, bled + outcome.bled);
     }
+    assert!(bled <= all / 20 + 1, "{bled} packets of {all} calls");
 }
 
 /// RTCP from the terminal's own host may take the place of the terminal's RTCP, which is undecidable, but no voice.

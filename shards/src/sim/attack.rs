@@ -5,16 +5,17 @@ use crate::random::Rng;
 /// Stands in every media packet of an attacker, so that one that gets through is known.
 pub const MARK: &[u8] = b"ATTACKER";
 
-/// A well-formed RTP packet (PCMU), or now and then RTCP or bytes of no kind.
+/// A well-formed RTP packet (PCMU, sometimes an event), or now and then RTCP (a report or a BYE) or bytes of no kind.
 pub fn media(rng: &mut Rng, sequence: u16, ssrc: u32) -> Vec<u8> {
-    let (kind, size) = match rng.below(8) {
-        0 => ([0x80, 200], 28),
-        1 => ([rng.u64() as u8, rng.u64() as u8], 20 + rng.below(200) as usize),
-        _ => ([0x80, 0], 172),
+    let (kind, size, words) = match rng.below(8) {
+        0 => ([0x80, 200], 28, Some(6)),
+        1 => ([rng.u64() as u8, rng.u64() as u8], 20 + rng.below(200) as usize, None),
+        2 => ([0x81, 203], 20, Some(4)),
+        3 => ([0x80, 101], 20, None),
+        _ => ([0x80, 0], 172, None),
     };
     let mut packet = kind.to_vec();
-    let word = if kind == [0x80, 200] { 6 } else { sequence };
-    packet.extend_from_slice(&word.to_be_bytes());
+    packet.extend_from_slice(&words.unwrap_or(sequence).to_be_bytes());
     packet.extend_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
     packet.extend_from_slice(&ssrc.to_be_bytes());
     packet.extend_from_slice(MARK);

@@ -424,7 +424,8 @@ impl World {
             return;
         }
         let to = open[self.attack_rng.below(open.len() as u64) as usize];
-        let from = SocketAddr::new(self.topology.attackers[attacker], 40_000);
+        let port = 40_000 + self.attack_rng.below(4) as u16;
+        let from = SocketAddr::new(self.topology.attackers[attacker], port);
         let bytes = attack::media(&mut self.attack_rng, sequence, attacker as u32);
         self.send(now, self.topology.internet, Datagram { from, to, bytes });
         let next = Event::Spray { attacker, sequence: sequence.wrapping_add(1), left: left - 1 };
