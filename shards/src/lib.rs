@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fault;
+pub mod histogram;
 pub mod io;
 pub mod limits;
 pub mod media;

@@ -55,6 +55,8 @@ pub struct Limits {
     pub stream_idle: Duration,
     /// A session without any accepted media for this long is reaped.
     pub media_idle: Duration,
+    /// Media that flows one way only for this long, though both sides may speak, is told; zero: never.
+    pub one_way: Duration,
     /// A session that was never answered is reaped after this long (RFC 3261 timer C and a margin).
     pub setup: Duration,
     /// The longest time between two refreshes of a session that is asked for (RFC 4028); zero: what the ends agree.
@@ -77,6 +79,7 @@ impl Default for Limits {
             streams_per_source: 2_000,
             stream_idle: Duration::from_secs(900),
             media_idle: Duration::from_secs(300),
+            one_way: Duration::from_secs(10),
             setup: Duration::from_secs(200),
             session_expires: Duration::ZERO,
             port_rest: PORT_REST,

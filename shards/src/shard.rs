@@ -6,6 +6,7 @@ use crate::io::{Crossing, DropReason, Input, Listener, Output, Target, Verdict};
 use crate::random::Rng;
 use crate::realm::{Mapping, Realm, Softswitch};
 use crate::session::Sessions;
+use crate::session::account::Summary;
 use crate::signaling::Cx;
 use crate::signaling::adapters::Adapters;
 use crate::signaling::label::Sealer;
@@ -151,13 +152,15 @@ impl Shard {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.with(now, Adapters::handle_timeout);
         self.hang_up_silent(now);
+        self.sessions.look(now, &mut self.stats);
         self.settle(now);
     }
 
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let hush = (!self.streams.is_empty()).then_some(self.hush);
-        [self.adapters.poll_timeout(), self.sweep, hush].into_iter().flatten().min()
+        let look = self.sessions.next_look();
+        [self.adapters.poll_timeout(), self.sweep, hush, look].into_iter().flatten().min()
     }
 
     /// The next thing that the world must do.
@@ -176,6 +179,12 @@ impl Shard {
     /// Refuse new calls from now on; running ones go on.
     pub const fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// Figures of at most `most` sessions that run, in no order, and of as many of those that ended last, the latest
+    /// first.
+    pub fn summaries(&self, most: usize) -> (Vec<Summary>, Vec<Summary>) {
+        self.sessions.summaries(most)
     }
 
     /// All counters, with the gauges brought up to date.

@@ -1,5 +1,6 @@
 //! Plain counters of one shard, summed when somebody asks.
 
+use crate::histogram::Reception;
 use crate::io::DropReason;
 
 /// Number of drop reasons.
@@ -24,7 +25,7 @@ pub const METHODS: [&str; 15] = [
 ];
 
 /// What one shard has done since it started. All values only grow, but for the gauges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stats {
     /// Drops by reason, in the order of [`DropReason::ALL`].
     pub drops: [u64; REASONS],
@@ -74,6 +75,10 @@ pub struct Stats {
     pub forks_displaced: u64,
     /// Sessions closed in which one side never sent media though both gates were open.
     pub sessions_one_way: u64,
+    /// Sessions in which media was found to flow one way only, by the side that was silent: access, core.
+    pub one_way: [u64; 2],
+    /// Reception of RTP of closed sessions, from the access side and from the core side.
+    pub reception: [Reception; 2],
     /// Gauge: sessions now.
     pub sessions: u64,
     /// Gauge: media ports held by sessions now.
@@ -141,6 +146,8 @@ impl Default for Stats {
             sessions_reaped: 0,
             forks_displaced: 0,
             sessions_one_way: 0,
+            one_way: [0; 2],
+            reception: [Reception::new(), Reception::new()],
             sessions: 0,
             ports: 0,
             media_granted: 0,

@@ -1,6 +1,7 @@
 //! A slab whose keys know when their entry has been replaced.
 
 use slab::Slab;
+use std::fmt;
 
 /// Names one entry of a [`Table`], and no later entry of the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,6 +10,12 @@ pub struct Key {
     pub slot: u32,
     /// Which tenant of the slot.
     pub generation: u32,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.slot, self.generation)
+    }
 }
 
 /// Entries at stable keys; looking up a key of a removed entry gives `None`.
@@ -80,6 +87,17 @@ impl<T> Table<T> {
     /// Is there no entry?
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
+    }
+
+    /// Slots that there are, taken or not: every [`Key::slot`] is below.
+    pub fn slots(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// The entry in this slot, to change.
+    pub fn at_mut(&mut self, slot: usize) -> Option<(Key, &mut T)> {
+        let (generation, value) = self.slab.get_mut(slot)?;
+        Some((Key { slot: slot as u32, generation: *generation }, value))
     }
 
     /// All entries.

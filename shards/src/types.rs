@@ -69,6 +69,17 @@ pub enum Side {
 }
 
 impl Side {
+    /// Both, the access side first.
+    pub const BOTH: [Self; 2] = [Self::Access, Self::Core];
+
+    /// The word for figures.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Core => "core",
+        }
+    }
+
     /// The opposite side.
     pub const fn other(self) -> Self {
         match self {

@@ -4,7 +4,7 @@ use crate::source::{Source, is_word};
 
 /// The words that every floor shares.
 const FLOOR_1: &[&str] =
-    &["types", "fault", "limits", "io", "realm", "stats", "timer", "random", "table", "wire"];
+    &["types", "fault", "limits", "io", "realm", "stats", "timer", "random", "table", "histogram", "wire"];
 
 /// What the files of a module of `shards` may name of the crate; `None` means anything.
 fn below(module: &str) -> Option<Vec<&'static str>> {

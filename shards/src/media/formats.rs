@@ -146,6 +146,9 @@ impl Formats {
     pub fn add(&mut self, payload_type: u8, codec: Codec, clock: u32) {
         let clock = if clock.is_multiple_of(CLOCK_UNIT) { clock / CLOCK_UNIT } else { 0 };
         let format = Format { payload_type, codec, clock: u16::try_from(clock).unwrap_or(0) };
+        if assigned(payload_type) == (codec, clock * CLOCK_UNIT) {
+            return;
+        }
         let taken = self.0.iter().any(|known| known.payload_type == payload_type);
         let free = self.0.iter_mut().find(|known| known.payload_type == 0);
         if let Some(free) = free.filter(|_| !taken && payload_type != 0) {

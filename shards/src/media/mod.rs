@@ -5,6 +5,7 @@
 //! The rules of learning an address and never losing it again are in [`latch`] (RTP) and [`companion`] (RTCP). STUN and
 //! DTLS, where both ends keep ICE or DTLS-SRTP, pass beside them (`association`).
 
+pub mod account;
 mod association;
 pub mod codec;
 pub mod companion;
@@ -21,11 +22,14 @@ mod slots;
 mod stream;
 pub mod trust;
 
+pub use account::{Account, Counters};
 pub use meter::Rate;
 pub use ports::Ports;
 pub use relay::Relay;
+pub use stream::Flow;
 
 use crate::types::MediaPort;
+use formats::Formats;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -86,6 +90,8 @@ pub struct Description {
     pub margin: u8,
     /// RTP is expected. `false` (udptl and the like): the address alone decides, and there is no RTCP.
     pub rtp_profile: bool,
+    /// What the payload types are.
+    pub formats: Formats,
     /// SRTP (RFC 3711): padding and compound RTCP are encrypted, so only their first headers are checked.
     pub secure: bool,
     /// Both ends keep ICE (RFC 8445): STUN passes, and teaches nothing. The same at both ends.
@@ -107,6 +113,7 @@ impl Default for Description {
             rate: Rate::default(),
             margin: meter::MARGIN,
             rtp_profile: true,
+            formats: Formats::default(),
             secure: false,
             ice: false,
             dtls: false,
@@ -136,21 +143,4 @@ impl Gate {
             End::B => self.b_to_a,
         }
     }
-}
-
-/// What came from one end of a stream since it was opened; re-negotiation does not reset it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// RTP packets forwarded.
-    pub rtp_packets: u64,
-    /// Their payload octets: without RTP header and padding. Without RTP: the datagram.
-    pub rtp_payload_octets: u64,
-    /// Their octets on the wire from the IP header on (without IP options).
-    pub rtp_ip_octets: u64,
-    /// RTCP datagrams forwarded.
-    pub rtcp_packets: u64,
-    /// Their octets (UDP payload).
-    pub rtcp_octets: u64,
-    /// Packets dropped at this end's ports, for any reason.
-    pub dropped: u64,
 }

@@ -6,7 +6,7 @@
 
 use super::formats::{Codec, Formats};
 use crate::types::Instant;
-use crate::wire::rtcp::Block;
+use crate::wire::rtcp::{Block, SenderInfo};
 use crate::wire::rtp::Rtp;
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ const FIRST_CYCLE: u32 = 1 << 16;
 const NEW_TIMELINE: u64 = 2_000_000;
 /// A round trip longer than this, in 1/65536 s, is none.
 const LONGEST_TRIP: u32 = 60 << 16;
+/// [`Quality::tick`] of the clock of video.
+const VIDEO_TICK: u32 = ((1_000_000_u64 << 16) / 90_000) as u32;
+/// Microseconds that figures are rounded down to which need not be exact.
+const COARSE: u64 = 64;
 /// No payload type: types have seven bits.
 const NO_TYPE: u8 = u8::MAX;
 /// No round trip was measured.
@@ -44,12 +48,10 @@ pub struct Quality {
     duplicates: u32,
     /// RFC 3550 section A.8: sixteenths of a microsecond.
     jitter: u32,
-    /// The highest value of `jitter` so far.
-    peak: u32,
     /// When the last packet came that was timed, in microseconds, and its timestamp.
     arrived: u32,
     timestamp: u32,
-    /// Microseconds of a tick of the clock in 1/65536; 0: not timed.
+    /// Microseconds of a tick of the clock, in 1/65536; 0: not timed.
     tick: u32,
     /// Where a jump would go on.
     jumped: u16,
@@ -63,26 +65,39 @@ pub struct Quality {
     report_came: u32,
     /// What the far receiver last said: fraction lost in the top octet, cumulative number below.
     reported_lost: u32,
-    /// Its jitter in microseconds.
-    reported_jitter: u32,
+    /// Its jitter, in coarse units.
+    reported_jitter: u16,
+    /// The highest value of `jitter` so far, in coarse units.
+    peak: u16,
     /// Between us and the sender of this direction, in 1/65536 s.
     round_trip: u32,
 }
 
+/// What is so or not, a bit each: five booleans would take five octets of every direction of every stream.
 #[derive(Clone, Copy, Debug, Default)]
-struct Flags {
+struct Flags(u8);
+
+impl Flags {
     /// A packet came.
-    begun: bool,
+    const BEGUN: u8 = 1;
     /// `arrived` and `timestamp` are those of the packet before.
-    timed: bool,
+    const TIMED: u8 = 2;
     /// The sender has said that it is silent: comfort noise, or a packet that is much smaller than its others.
-    resting: bool,
+    const RESTING: u8 = 4;
     /// The last packet was comfort noise.
-    noise: bool,
+    const NOISE: u8 = 8;
     /// The last packet was a jump.
-    jumped: bool,
+    const JUMPED: u8 = 16;
     /// The far receiver has reported.
-    reported: bool,
+    const REPORTED: u8 = 32;
+
+    const fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    const fn set(&mut self, flag: u8, value: bool) {
+        self.0 = if value { self.0 | flag } else { self.0 & !flag };
+    }
 }
 
 impl Default for Quality {
@@ -98,7 +113,6 @@ impl Default for Quality {
             late: 0,
             duplicates: 0,
             jitter: 0,
-            peak: 0,
             arrived: 0,
             timestamp: 0,
             tick: 0,
@@ -111,6 +125,7 @@ impl Default for Quality {
             report_came: 0,
             reported_lost: 0,
             reported_jitter: 0,
+            peak: 0,
             round_trip: UNKNOWN,
         }
     }
@@ -119,7 +134,7 @@ impl Default for Quality {
 impl Quality {
     /// An accepted packet of this direction.
     pub fn receive(&mut self, now: Instant, rtp: &Rtp, formats: &Formats) {
-        if rtp.ssrc != self.ssrc || !self.flags.begun {
+        if rtp.ssrc != self.ssrc || !self.flags.has(Flags::BEGUN) {
             self.restart(rtp.ssrc, rtp.sequence);
             self.received = self.received.wrapping_add(1);
         } else if !self.follow(rtp.sequence) {
@@ -137,9 +152,11 @@ impl Quality {
         self.payload_type = NO_TYPE;
     }
 
-    /// A sender report of this direction's sender was forwarded: its answers will tell how far the far end is.
-    pub fn sender_reported(&mut self, now: Instant, time: u32) {
-        (self.report, self.report_came) = (time, short(now));
+    /// A sender report of this direction was forwarded: its answers will tell how far the far end is.
+    pub fn sender_reported(&mut self, now: Instant, sender: &SenderInfo) {
+        if self.ssrc().is_none_or(|ssrc| ssrc == sender.ssrc) {
+            (self.report, self.report_came) = (sender.time, short(now));
+        }
     }
 
     /// A receiver's report about this direction came from its far end.
@@ -147,8 +164,8 @@ impl Quality {
         let lost = u32::from(block.fraction) << 24 | block.lost.cast_unsigned() & 0xff_ffff;
         let jitter = (u64::from(block.jitter) * u64::from(self.tick)) >> 16;
         self.reported_lost = lost;
-        self.reported_jitter = u32::try_from(jitter).unwrap_or(u32::MAX);
-        self.flags.reported = true;
+        self.reported_jitter = coarse(jitter);
+        self.flags.set(Flags::REPORTED, true);
     }
 
     /// How far the sender of that report is from here: it answers what was forwarded to it, of direction `forwarded`.
@@ -166,21 +183,26 @@ impl Quality {
 
     /// The stream in force; `None` before the first packet.
     pub fn ssrc(&self) -> Option<u32> {
-        self.flags.begun.then_some(self.ssrc)
+        self.flags.has(Flags::BEGUN).then_some(self.ssrc)
     }
 
     /// Has the sender said that it is silent, as far as its last packet tells?
     pub const fn is_resting(&self) -> bool {
-        self.flags.resting
+        self.flags.has(Flags::RESTING)
+    }
+
+    /// Is it audio? Other media counts in ticks of 90 kHz (RFC 3551 section 5), or has a clock that is not known.
+    pub const fn is_audio(&self) -> bool {
+        self.codec.is_speech() || self.tick != 0 && self.tick != VIDEO_TICK
     }
 
     /// All figures so far.
     pub fn figures(&self) -> Figures {
         let due = self.due_before.wrapping_add(self.due());
-        let reported = self.flags.reported.then(|| Reported {
+        let reported = self.flags.has(Flags::REPORTED).then(|| Reported {
             fraction: (self.reported_lost >> 24) as u8,
             lost: (self.reported_lost << 8).cast_signed() >> 8,
-            jitter: Duration::from_micros(u64::from(self.reported_jitter)),
+            jitter: fine(self.reported_jitter),
         });
         let trip = (self.round_trip != UNKNOWN).then_some(u64::from(self.round_trip));
         Figures {
@@ -192,7 +214,7 @@ impl Quality {
             late: self.late,
             duplicates: self.duplicates,
             jitter: Duration::from_micros(u64::from(self.jitter / 16)),
-            peak_jitter: Duration::from_micros(u64::from(self.peak / 16)),
+            peak_jitter: fine(self.peak),
             reported,
             round_trip: trip.map(|trip| Duration::from_micros((trip * 1_000_000) >> 16)),
         }
@@ -200,7 +222,7 @@ impl Quality {
 
     /// Packets due of the stream in force since its last jump.
     fn due(&self) -> u32 {
-        if self.flags.begun { self.newest.wrapping_sub(self.first).wrapping_add(1) } else { 0 }
+        if self.flags.has(Flags::BEGUN) { self.newest.wrapping_sub(self.first).wrapping_add(1) } else { 0 }
     }
 
     /// Another stream, or the same from another number on: sums go on.
@@ -210,7 +232,8 @@ impl Quality {
         self.first = FIRST_CYCLE + u32::from(sequence);
         self.newest = self.first;
         self.window = 1;
-        self.flags = Flags { begun: true, timed: false, jumped: false, ..self.flags };
+        self.flags.set(Flags::BEGUN, true);
+        self.flags.set(Flags::TIMED | Flags::JUMPED, false);
     }
 
     /// One more packet of the stream in force; false when it was there already, or may be no part of it.
@@ -230,15 +253,16 @@ impl Quality {
         } else {
             return self.jump(sequence);
         }
-        self.flags.jumped = false;
+        self.flags.set(Flags::JUMPED, false);
         self.received = self.received.wrapping_add(1);
         true
     }
 
     /// Far from what was expected: believed when the next packet goes on from there (RFC 3550 section A.1).
     fn jump(&mut self, sequence: u16) -> bool {
-        if !self.flags.jumped || sequence != self.jumped {
-            (self.flags.jumped, self.jumped) = (true, sequence.wrapping_add(1));
+        if !self.flags.has(Flags::JUMPED) || sequence != self.jumped {
+            self.jumped = sequence.wrapping_add(1);
+            self.flags.set(Flags::JUMPED, true);
             return false;
         }
         self.restart(self.ssrc, sequence.wrapping_sub(1));
@@ -253,12 +277,13 @@ impl Quality {
         let timed = clock != 0 && codec != Codec::Event;
         let tick = if timed { ((1_000_000_u64 << 16) / u64::from(clock)) as u32 } else { 0 };
         if tick != self.tick {
-            (self.tick, self.flags.timed) = (tick, false);
+            self.tick = tick;
+            self.flags.set(Flags::TIMED, false);
         }
         if !matches!(codec, Codec::Event | Codec::Noise) {
             self.codec = codec;
         }
-        self.flags.noise = codec == Codec::Noise;
+        self.flags.set(Flags::NOISE, codec == Codec::Noise);
     }
 
     /// Does the sender speak, by the size of its packet? Silence descriptors (G.729 annex B, AMR, Opus) are packets of
@@ -266,7 +291,8 @@ impl Quality {
     fn weigh(&mut self, payload: usize) {
         let payload = u16::try_from(payload).unwrap_or(u16::MAX);
         self.largest = self.largest.max(payload);
-        self.flags.resting = self.flags.noise || payload < self.largest / 2;
+        let resting = self.flags.has(Flags::NOISE) || payload < self.largest / 2;
+        self.flags.set(Flags::RESTING, resting);
     }
 
     /// RFC 3550 section A.8, in microseconds instead of ticks: D is the difference of two packets' distances.
@@ -275,22 +301,32 @@ impl Quality {
             return;
         }
         let arrived = (now.as_nanos() / 1_000) as u32;
-        if self.flags.timed {
+        if self.flags.has(Flags::TIMED) {
             let came = i64::from(arrived.wrapping_sub(self.arrived).cast_signed());
             let ticks = i64::from(timestamp.wrapping_sub(self.timestamp).cast_signed());
             let apart = (came - ((ticks * i64::from(self.tick)) >> 16)).unsigned_abs();
             if apart < NEW_TIMELINE {
                 self.jitter = self.jitter + apart as u32 - ((self.jitter + 8) >> 4);
-                self.peak = self.peak.max(self.jitter);
+                self.peak = self.peak.max(coarse(u64::from(self.jitter / 16)));
             }
         }
-        (self.arrived, self.timestamp, self.flags.timed) = (arrived, timestamp, true);
+        (self.arrived, self.timestamp) = (arrived, timestamp);
+        self.flags.set(Flags::TIMED, true);
     }
 }
 
 /// A moment in 1/65536 s, as RTCP counts delays; wraps after 18 hours.
 const fn short(now: Instant) -> u32 {
     ((now.as_nanos() / 1_000) * 4_096 / 62_500) as u32
+}
+
+/// Microseconds in units of 64, at most some 4 s.
+fn coarse(micros: u64) -> u16 {
+    u16::try_from(micros / COARSE).unwrap_or(u16::MAX)
+}
+
+fn fine(coarse: u16) -> Duration {
+    Duration::from_micros(u64::from(coarse) * COARSE)
 }
 
 /// What the far receiver says about a direction.
@@ -374,7 +410,7 @@ mod tests {
     #[test]
     fn it_is_small() {
         let size = size_of::<Quality>();
-        assert!(size <= 88, "{size}");
+        assert!(size <= 76, "{size}");
     }
 
     #[test]
@@ -520,7 +556,7 @@ mod tests {
         ear.voice(1);
         assert_eq!(ear.quality.figures().reported, None);
         ear.quality.reported(&block(0, 0));
-        let reported = Reported { fraction: 128, lost: -3, jitter: Duration::from_millis(10) };
+        let reported = Reported { fraction: 128, lost: -3, jitter: Duration::from_micros(9_984) };
         assert_eq!(ear.quality.figures().reported, Some(reported));
     }
 
@@ -529,7 +565,7 @@ mod tests {
     fn the_round_trip_is_what_the_far_end_did_not_wait() {
         let (mut sender, mut receiver) = (Quality::default(), Quality::default());
         let at = |millis| Instant::ZERO + Duration::from_millis(millis);
-        sender.sender_reported(at(1_000), 42);
+        sender.sender_reported(at(1_000), &SenderInfo { ssrc: SSRC, time: 42, packets: 9 });
         receiver.answered(at(3_250), &block(42, 2 << 16), &sender);
         assert_eq!(receiver.figures().round_trip, Some(Duration::from_millis(250)));
     }
@@ -539,7 +575,7 @@ mod tests {
         let (mut sender, mut receiver) = (Quality::default(), Quality::default());
         let at = |millis| Instant::ZERO + Duration::from_millis(millis);
         receiver.answered(at(3_250), &block(0, 0), &sender);
-        sender.sender_reported(at(1_000), 42);
+        sender.sender_reported(at(1_000), &SenderInfo { ssrc: SSRC, time: 42, packets: 9 });
         receiver.answered(at(3_250), &block(41, 0), &sender);
         receiver.answered(at(90_000), &block(42, 0), &sender);
         assert_eq!(receiver.figures().round_trip, None);

@@ -4,7 +4,7 @@ use super::rivals::Rivals;
 use super::slots::Slots;
 use super::stream::{Arrival, Stream};
 use super::trust::Addr;
-use super::{Counters, Description, End, EndPorts, Gate, StreamId};
+use super::{Account, Counters, Description, End, EndPorts, Flow, Gate, StreamId};
 use crate::io::{DropReason, Verdict};
 use crate::realm::PortRange;
 use crate::stats::Stats;
@@ -125,6 +125,17 @@ impl Relay {
         self.streams.get(id.0 as usize).map(Stream::counters).unwrap_or_default()
     }
 
+    /// What came from A, then from B, so far, with what reception was like. `None`: there is no such stream.
+    pub fn accounts(&self, id: StreamId) -> Option<[Account; 2]> {
+        self.streams.get(id.0 as usize).map(Stream::accounts)
+    }
+
+    /// What flows from A, then from B. `None`: there is no such stream.
+    pub fn flows(&self, id: StreamId) -> Option<[Flow; 2]> {
+        let stream = self.streams.get(id.0 as usize)?;
+        Some(End::BOTH.map(|end| stream.flow(end)))
+    }
+
     /// When a packet, RTP or RTCP, was last forwarded either way. What is dropped does not count.
     pub fn last_media(&self, id: StreamId) -> Option<Instant> {
         self.streams.get(id.0 as usize)?.last_media()
@@ -171,7 +182,15 @@ impl Relay {
         arrival: &Arrival<'_>,
         stats: &mut Stats,
     ) -> Result<(MediaPort, Addr), DropReason> {
-        let id = self.claimant(head, arrival)?;
+        let id = match self.claimant(head, arrival) {
+            Ok(id) => id,
+            Err(reason) => {
+                if let Some(first) = self.streams.get_mut(head as usize) {
+                    first.count_drop(arrival, reason);
+                }
+                return Err(reason);
+            }
+        };
         let stream = self.streams.get_mut(id as usize).ok_or(DropReason::NoSession)?;
         stream.relay(arrival, self.rivals.bench(id, arrival.end), stats)
     }
@@ -360,8 +379,9 @@ mod tests {
         bench.arrives(port(End::A, 20_000), "192.0.2.66:1", &rtp(0, 1));
         let [a, b] = bench.relay.close(bench.id);
         assert_eq!((a.rtp_packets, a.rtp_payload_octets, a.rtp_ip_octets), (2, 320, 400));
-        assert_eq!((a.rtcp_packets, a.rtcp_octets, a.dropped), (1, 8, 1));
-        assert_eq!((b.rtp_packets, b.rtcp_packets, b.dropped), (1, 0, 0));
+        assert_eq!((a.rtcp_packets, a.rtcp_octets, a.dropped()), (1, 8, 1));
+        assert_eq!((b.rtp_packets, b.rtcp_packets, b.dropped()), (1, 0, 0));
+        assert_eq!((a.drops.of(DropReason::Stranger), a.dropped_octets), (1, 172));
         assert_eq!((bench.stats.rtp_packets, bench.stats.rtp_octets), (3, 3 * 172));
     }
 

@@ -1,15 +1,19 @@
 //! One stream: two ends back to back, and the way of a packet from one to the other.
 
+use super::account::Account;
 use super::association::{Agreed, Association, Datagram, Kind, Known};
 use super::companion::Companion;
+use super::formats::Formats;
 use super::latch::{Event, Heard, Heed, Latch};
 use super::meter::Meter;
+use super::quality::Quality;
 use super::rivals::Bench;
 use super::trust::{Addr, Rank, Trust};
 use super::{Counters, Description, End, EndPorts, Gate, Rate};
 use crate::io::DropReason;
 use crate::stats::Stats;
 use crate::types::{Instant, MediaPort};
+use crate::wire::rtcp::{self, Item};
 use crate::wire::rtp::{self, Rtp};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,6 +26,7 @@ const PTIME: (Duration, Duration) = (Duration::from_millis(1), Duration::from_se
 pub(super) struct Stream {
     ends: [Facing; 2],
     gate: Gate,
+    formats: Formats,
     last_media: Option<Instant>,
     /// At each end, the next stream that shares its ports; [`LAST`] when there is none.
     next: [u32; 2],
@@ -54,6 +59,7 @@ struct Facing {
     meter: Meter,
     rtcp_meter: Meter,
     counters: Counters,
+    quality: Quality,
     payload_types: [u64; 2],
     /// Microseconds.
     ptime: u32,
@@ -76,6 +82,17 @@ pub(super) struct Arrival<'a> {
     pub(super) packet: &'a [u8],
 }
 
+/// What flows from one end, for whoever looks from time to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// RTP packets forwarded so far.
+    pub packets: u64,
+    /// The sender has said that it is silent.
+    pub resting: bool,
+    /// It is audio, as far as its packets tell.
+    pub audio: bool,
+}
+
 /// The way out: our port, and the peer.
 type Way = (MediaPort, Addr);
 
@@ -85,6 +102,7 @@ impl Stream {
         Self {
             ends,
             gate: Gate::CLOSED,
+            formats: Formats::default(),
             last_media: None,
             next: [LAST; 2],
             preferred: false,
@@ -114,6 +132,23 @@ impl Stream {
         [self.ends[0].counters, self.ends[1].counters]
     }
 
+    /// Both directions, that from A first.
+    pub(super) fn accounts(&self) -> [Account; 2] {
+        [self.ends[0].account(), self.ends[1].account()]
+    }
+
+    /// RTP packets forwarded from an end, and whether that end has said that it is silent.
+    pub(super) fn flow(&self, end: End) -> Flow {
+        let facing = &self.ends[end as usize];
+        let (packets, quality) = (facing.counters.rtp_packets, &facing.quality);
+        Flow { packets, resting: quality.is_resting(), audio: quality.is_audio() }
+    }
+
+    /// A packet at ports that this stream is the first to hold was dropped before a stream was found for it.
+    pub(super) fn count_drop(&mut self, arrival: &Arrival<'_>, reason: DropReason) {
+        self.ends[arrival.end as usize].counters.drop(reason, arrival.packet.len());
+    }
+
     pub(super) fn last_media(&self) -> Option<Instant> {
         self.last_media
     }
@@ -131,6 +166,10 @@ impl Stream {
         d: &Description,
     ) {
         let announced = self.ends[end as usize].describe(now, sources, learn_net, d);
+        if self.formats != d.formats {
+            self.formats = d.formats;
+            self.ends.iter_mut().for_each(|facing| facing.quality.renegotiated());
+        }
         let agreed = Agreed { ice: d.ice, dtls: d.dtls && d.rtp_profile };
         if agreed == Agreed::NOTHING {
             self.association = None;
@@ -183,7 +222,7 @@ impl Stream {
         match way {
             Ok(_) if kind.is_some() => {}
             Ok(_) => self.last_media = Some(arrival.now),
-            Err(_) => self.ends[arrival.end as usize].counters.dropped += 1,
+            Err(reason) => self.count_drop(arrival, reason),
         }
         way
     }
@@ -195,8 +234,13 @@ impl Stream {
         stats: &mut Stats,
     ) -> Result<Way, DropReason> {
         let open = self.gate.from(arrival.end);
+        let formats = self.formats;
         let (near, far) = self.near_far(arrival.end);
-        let payload = near.accept_rtp(arrival, bench, stats)?;
+        let rtp = near.accept_rtp(arrival, bench, stats)?;
+        let payload = rtp.as_ref().map_or(arrival.packet.len(), |rtp| rtp.payload.len());
+        if let Some(rtp) = rtp {
+            near.quality.receive(arrival.now, &rtp, &formats);
+        }
         if !open {
             return Err(DropReason::GateClosed);
         }
@@ -219,11 +263,27 @@ impl Stream {
             return Err(DropReason::GateClosed);
         }
         let way = far.rtcp_way().ok_or(DropReason::NoDestination)?;
-        near.counters.rtcp_packets += 1;
-        near.counters.rtcp_octets += arrival.packet.len() as u64;
+        near.counters.rtcp(arrival.packet.len());
         stats.rtcp_packets += 1;
         stats.rtcp_octets += arrival.packet.len() as u64;
+        self.study(arrival);
         Ok(way)
+    }
+
+    /// What forwarded RTCP in the clear says about quality.
+    fn study(&mut self, arrival: &Arrival<'_>) {
+        let (near, far) = self.near_far(arrival.end);
+        if near.secure {
+            return;
+        }
+        rtcp::read(arrival.packet, |item| match item {
+            Item::Sender(sender) => near.quality.sender_reported(arrival.now, &sender),
+            Item::Block(block) if far.quality.ssrc() == Some(block.about) => {
+                far.quality.reported(&block);
+                near.quality.answered(arrival.now, &block, &far.quality);
+            }
+            Item::Block(_) => {}
+        });
     }
 
     /// STUN or DTLS, at the port of its own component.
@@ -242,11 +302,13 @@ impl Stream {
         let association = self.association.as_mut().ok_or(DropReason::NotArmed)?;
         let datagram = Datagram { now, from, octets, kind, end: end as usize, rtcp };
         let to = association.relay(&datagram, near.known(rtcp), far.known(rtcp))?;
+        let out = if rtcp { far.ports.rtcp } else { far.ports.rtp };
         match kind {
             Kind::Stun => stats.stun_packets += 1,
             Kind::Dtls => stats.dtls_packets += 1,
         }
-        Ok((if rtcp { far.ports.rtcp } else { far.ports.rtp }, to))
+        self.ends[end as usize].counters.beside(octets.len());
+        Ok((out, to))
     }
 
     fn near_far(&mut self, end: End) -> (&mut Facing, &mut Facing) {
@@ -268,6 +330,7 @@ impl Facing {
             meter: Meter::new(rate),
             rtcp_meter: Meter::new(rate.rtcp()),
             counters: Counters::default(),
+            quality: Quality::default(),
             payload_types: [0; 2],
             ptime: 20_000,
             ports,
@@ -307,6 +370,10 @@ impl Facing {
         Known { trust: &self.trust, latched }
     }
 
+    fn account(&self) -> Account {
+        Account { counters: self.counters, figures: self.quality.figures(), ptime: self.ptime() }
+    }
+
     fn claim(&self, arrival: &Arrival<'_>) -> Option<Claim> {
         let (trust, from) = (&self.trust, arrival.from);
         let (announced, learned) = match arrival.rtcp_port {
@@ -337,11 +404,12 @@ impl Facing {
         if !self.latch.is_armed() {
             return Err(DropReason::NotArmed);
         }
-        let (rtp, payload) = self.admit(arrival.packet)?;
+        let rtp = self.admit(arrival.packet)?;
         if !self.meter.allows(arrival.now) {
             return Err(DropReason::Rate);
         }
-        let heard = Heard { from: arrival.from, rtp };
+        let order = rtp.as_ref().map(|rtp| (rtp.ssrc, rtp.sequence));
+        let heard = Heard { from: arrival.from, rtp: order };
         let heed = self.latch.receive(arrival.now, &heard, &self.trust, self.ptime(), bench);
         let (Heed::Accept(event) | Heed::Drop(_, event)) = heed;
         count(event, stats);
@@ -349,18 +417,18 @@ impl Facing {
             return Err(reason);
         }
         self.meter.charge(arrival.now, arrival.packet.len());
-        Ok(payload)
+        Ok(rtp)
     }
 
     fn ptime(&self) -> Duration {
         Duration::from_micros(u64::from(self.ptime))
     }
 
-    /// SSRC and sequence number, where there are any, and payload octets.
-    fn admit(&self, packet: &[u8]) -> Result<(Option<(u32, u16)>, usize), DropReason> {
+    /// The header of a packet that was negotiated; `None` where the stream is not RTP.
+    fn admit(&self, packet: &[u8]) -> Result<Option<Rtp>, DropReason> {
         if !self.rtp_profile {
             let late = self.late.is_some() && rtp_ssrc(packet) == self.late;
-            return if late { Err(DropReason::PayloadType) } else { Ok((None, packet.len())) };
+            return if late { Err(DropReason::PayloadType) } else { Ok(None) };
         }
         let parsed = if self.secure { Rtp::parse_secure(packet) } else { Rtp::parse(packet) };
         let rtp = parsed.ok_or(DropReason::NotRtp)?;
@@ -368,7 +436,7 @@ impl Facing {
         if self.payload_types[word] >> bit & 1 == 0 {
             return Err(DropReason::PayloadType);
         }
-        Ok((Some((rtp.ssrc, rtp.sequence)), rtp.payload.len()))
+        Ok(Some(rtp))
     }
 
     fn accept_rtcp(&mut self, arrival: &Arrival<'_>) -> Result<(), DropReason> {

@@ -4,28 +4,33 @@
 //! its media with the one verb [`Sessions::anchor`]: "the peer on this side announced these addresses for stream n;
 //! which of our addresses do I announce on the other side?"
 
+pub mod account;
 mod admission;
 mod fork;
 mod offer;
+mod one_way;
 mod pool;
 mod stream;
 
+use account::{Recent, StreamSummary, Summary};
 use admission::Admission;
 pub use offer::{Role, Told, View};
 
 use crate::io::{Output, Verdict};
 use crate::limits::{MAX_SOURCES, MAX_STREAMS};
-use crate::media::{Counters, Description, End, Gate, Relay};
+use crate::media::{Description, End, Gate, Relay};
 use crate::random::Rng;
 use crate::realm::{Mapping, Realm};
 use crate::stats::Stats;
 use crate::table::{Key, Table};
 use crate::types::{Instant, MediaPort, RealmId, ShardId, Side};
 use fork::Announced;
+use one_way::Rounds;
 use pool::Pools;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use stream::Stream;
 
 /// Names a session of this shard.
@@ -39,6 +44,10 @@ pub struct Sessions {
     pools: Pools,
     admission: Admission,
     most: usize,
+    /// Media that flows one way only for so long is told; zero: never.
+    one_way: Duration,
+    rounds: Rounds,
+    recent: Recent,
 }
 
 /// Two legs and what flows between them.
@@ -54,7 +63,9 @@ struct Session {
     /// Another fork was answered.
     lost: bool,
     /// What streams that were removed have carried.
-    carried: Vec<[Counters; 2]>,
+    carried: Vec<StreamSummary>,
+    /// The side that was silent when media was found to flow one way only.
+    one_way: Option<Side>,
 }
 
 /// One side of a session.
@@ -94,13 +105,6 @@ pub enum Refusal {
     Gone,
 }
 
-/// What a session leaves behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Closed {
-    /// Per stream, what came from the access side and from the core side.
-    pub streams: Vec<[Counters; 2]>,
-}
-
 const fn index(side: Side) -> usize {
     match side {
         Side::Access => 0,
@@ -126,6 +130,7 @@ impl Sessions {
         out: &mut VecDeque<Output>,
     ) {
         self.most = mapping.limits.sessions;
+        self.one_way = mapping.limits.one_way;
         self.admission.most = mapping.limits.media_kbit * 125;
         self.pools.configure(mapping, shard, &mut self.relay);
         self.pools.refill(now, rng, out);
@@ -291,15 +296,9 @@ impl Sessions {
         }
     }
 
-    /// End a session: gates close, ports begin their rest.
-    pub fn close(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        stats: &mut Stats,
-        out: &mut VecDeque<Output>,
-    ) -> Closed {
-        let Some(session) = self.table.remove(key) else { return Closed::default() };
+    /// End a session: gates close, ports begin their rest, and its figures are remembered for a while.
+    pub fn close(&mut self, now: Instant, key: SessionKey, stats: &mut Stats, out: &mut VecDeque<Output>) {
+        let Some(session) = self.table.remove(key) else { return };
         let two_way = |s: &&Stream| !session.lost && s.gate(true) == Gate::OPEN;
         let expected =
             session.streams.iter().flatten().filter(two_way).map(|s| s.id).collect::<SmallVec<[_; 4]>>();
@@ -309,9 +308,9 @@ impl Sessions {
         });
         stats.sessions_one_way += u64::from(one_way);
         self.forget_announced(now, &session.announced, out);
-        let mut streams = session.carried;
-        streams.extend(session.streams.iter().flatten().map(|stream| self.release(now, stream, out)));
-        Closed { streams }
+        let summary = Summary { ended: Some(now), ..self.summarize(key, &session) };
+        session.streams.iter().flatten().for_each(|stream| self.release(now, stream, out));
+        self.close_account(summary, stats);
     }
 
     /// When the session last saw accepted media (or was opened), and whether media may flow now.
@@ -378,19 +377,19 @@ impl Sessions {
         self.pools.failures()
     }
 
-    fn release(&mut self, now: Instant, stream: &Stream, out: &mut VecDeque<Output>) -> [Counters; 2] {
-        let counters = self.relay.close(stream.id);
+    fn release(&mut self, now: Instant, stream: &Stream, out: &mut VecDeque<Output>) {
+        self.relay.close(stream.id);
         self.admission.release(stream);
         self.pools.release(now, stream.ports, out);
-        counters
     }
 
     /// Release streams that are no longer in their session.
     fn release_all(&mut self, now: Instant, key: SessionKey, streams: &[Stream], out: &mut VecDeque<Output>) {
         for stream in streams {
-            let counters = self.release(now, stream, out);
+            let carried = self.stream_summary(stream);
+            self.release(now, stream, out);
             if let Some(session) = self.table.get_mut(key) {
-                session.carried.push(counters);
+                session.carried.extend(carried);
             }
         }
     }
@@ -434,6 +433,7 @@ impl Session {
             preferred: false,
             lost: false,
             carried: Vec::new(),
+            one_way: None,
         }
     }
 

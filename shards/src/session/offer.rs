@@ -1,6 +1,7 @@
 //! What a peer said about one stream, and what two such views amount to (RFC 3264).
 
 use crate::media::Rate;
+use crate::media::formats::Formats;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct View {
     pub capped: bool,
     /// Is it RTP (RTP/AVP and its kin)?
     pub rtp_profile: bool,
+    /// What the payload types are.
+    pub formats: Formats,
     /// Is it SRTP, or does the peer offer to make it so?
     pub secure: bool,
     /// Does the peer make its keys by DTLS?

@@ -2,6 +2,7 @@
 
 use super::index;
 use super::offer::{Role, Told, View};
+use super::one_way::Seen;
 use crate::media::{Description, EndPorts, Gate, StreamId};
 use crate::types::Side;
 
@@ -18,6 +19,8 @@ pub(super) struct Stream {
     pub(super) before: Option<[Option<View>; 2]>,
     /// An answer has removed it.
     pub(super) removed: bool,
+    /// What was seen of it when it was last looked at.
+    pub(super) seen: Seen,
     /// The description of the core side, by its version, that the terminal was shown as one that receives.
     coaxed: Option<u64>,
     /// That description was an offer: its answer must not say that the terminal sends.
@@ -34,6 +37,7 @@ impl Stream {
             pending,
             before: None,
             removed: false,
+            seen: Seen::NOTHING,
             coaxed: None,
             masked: false,
         }
@@ -120,6 +124,11 @@ impl Stream {
         Gate { a_to_b: open && access.sends && hears(core), b_to_a: open && core.sends && hears(access) }
     }
 
+    /// Is it RTP, as agreed?
+    pub(super) fn is_rtp(&self) -> bool {
+        self.views.iter().flatten().all(|view| view.rtp_profile)
+    }
+
     /// What the relay must know about the peer on `side`.
     ///
     /// A peer sends what the other one declared, and in practice also what it declared itself: both are admitted.
@@ -135,6 +144,7 @@ impl Stream {
             ptime: access.ptime.min(core.ptime),
             rate: if other.capped { other.rate } else { view.rate.larger(other.rate) },
             rtp_profile: view.rtp_profile,
+            formats: access.formats.and(&core.formats),
             secure: access.secure && core.secure,
             ice: access.ice && core.ice,
             dtls: access.dtls && core.dtls,

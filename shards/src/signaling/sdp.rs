@@ -6,6 +6,7 @@
 
 use super::{Cx, ice, rate};
 use crate::fault::Fault;
+use crate::media::formats::{Codec, Formats};
 use crate::realm::{Ice, SecureMedia};
 use crate::session::{Anchor, Anchored, Refusal, Role, SessionKey, Told, View};
 use crate::types::Side;
@@ -173,11 +174,21 @@ fn view(from: Described, sdp: &Sdp<'_>, at: usize, media: &Media) -> Result<View
         capped: rate::bandwidth(sdp, media).is_some(),
         rtp_profile: sdp.rtp(media),
         secure,
+        formats: formats(sdp, at),
         dtls,
         either_role: attributes_of(sdp, at).any(|value| is_role(value, b"actpass")),
         ice,
         version: sdp.origin.map_or(0, |origin| number(origin.sess_version.of(sdp.bytes()))),
     })
+}
+
+/// What the payload types of a stream are.
+fn formats(sdp: &Sdp<'_>, at: usize) -> Formats {
+    let mut formats = Formats::default();
+    for (payload_type, name, clock) in sdp.rtpmaps(at) {
+        formats.add(payload_type, Codec::named(name), clock);
+    }
+    formats
 }
 
 /// Is there an attribute of this name in the section or at the session?

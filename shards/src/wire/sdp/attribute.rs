@@ -84,6 +84,16 @@ pub fn is_address_leak(value: &[u8]) -> bool {
     leaks.iter().any(|leak| has_name(value, leak))
 }
 
+/// What an rtpmap attribute says (RFC 8866 section 6.6): payload type, encoding name, clock rate.
+pub(super) fn rtpmap(value: &[u8]) -> Option<(u8, &[u8], u32)> {
+    let map = name(value).eq_ignore_ascii_case(b"rtpmap").then(|| after_name(value).trim_ascii())?;
+    let number = first_word(map);
+    let mut encoding = first_word(map.get(number.len()..)?).split(|&b| b == b'/');
+    let (name, clock) = (encoding.next()?, text::number(encoding.next()?)?);
+    let number = text::number(number).filter(|number| *number < 128)?;
+    Some((number as u8, name, u32::try_from(clock).ok()?))
+}
+
 /// What stands before the colon.
 pub(super) fn name(value: &[u8]) -> &[u8] {
     let end = value.iter().position(|&b| b == b':').unwrap_or(value.len());

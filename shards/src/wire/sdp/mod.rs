@@ -82,6 +82,14 @@ impl<'a> Sdp<'a> {
         }
     }
 
+    /// The rtpmap attributes of the section at `at`: payload type, encoding name, clock rate in ticks per second. Those
+    /// that cannot be read are left out.
+    pub fn rtpmaps(&self, at: usize) -> impl Iterator<Item = (u8, &'a [u8], u32)> + use<'a> {
+        let bytes = self.bytes;
+        let own = self.lines().filter(move |line| line.kind == b'a' && line.media == Some(at));
+        own.filter_map(move |line| attribute::rtpmap(line.value.of(bytes)))
+    }
+
     /// Whether the section's transport is RTP, of any profile.
     pub fn rtp(&self, media: &Media) -> bool {
         media::is_rtp(media.proto.of(self.bytes))
