@@ -2,7 +2,7 @@
 
 use crate::mapping::Loaded;
 use crate::resolve::Figures;
-use crate::runtime::{ControlError, Runtime, ShardSnapshot};
+use crate::runtime::{ControlError, Runtime, ShardSessions, ShardSnapshot};
 use crate::tls::Contexts;
 use arc_swap::ArcSwap;
 use portolan_shards::realm::Mapping;
@@ -14,6 +14,8 @@ use std::sync::{Arc, OnceLock};
 pub trait Shards: Send + Sync {
     /// What each shard has done so far; read without disturbing it.
     fn figures(&self) -> Vec<Arc<ShardSnapshot>>;
+    /// Figures of sessions, at most so many that run and that ended of each shard. Blocks until they have answered.
+    fn sessions(&self, most: usize) -> Vec<ShardSessions>;
     /// Sessions opened from now on use this mapping.
     ///
     /// # Errors
@@ -26,6 +28,10 @@ pub trait Shards: Send + Sync {
 impl Shards for Runtime {
     fn figures(&self) -> Vec<Arc<ShardSnapshot>> {
         self.stats()
+    }
+
+    fn sessions(&self, most: usize) -> Vec<ShardSessions> {
+        self.sessions(most)
     }
 
     fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError> {
@@ -132,6 +138,11 @@ impl Control {
     /// What each shard has done so far; nothing while they are starting.
     pub fn figures(&self) -> Vec<Arc<ShardSnapshot>> {
         self.shards.get().map_or_else(Vec::new, |shards| shards.figures())
+    }
+
+    /// Figures of sessions, at most so many that run and that ended of each shard. Blocks until the shards have answered.
+    pub fn sessions(&self, most: usize) -> Vec<ShardSessions> {
+        self.shards.get().map_or_else(Vec::new, |shards| shards.sessions(most))
     }
 
     /// How many reloads ended how.

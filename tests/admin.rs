@@ -50,6 +50,9 @@ fn metrics_have_every_shard_and_the_process() {
         "portolan_crossings_total{shard=\"1\",kind=\"media\"} 0",
         "portolan_sessions_closed_total{shard=\"0\",end=\"reaped\"} 0",
         "portolan_shard_cpu_seconds_total{shard=\"0\"} 1.5",
+        "portolan_one_way_events_total{shard=\"1\",silent=\"access\"} 0",
+        "portolan_mos_bucket{le=\"4.0\",shard=\"0\",side=\"access\"} 0",
+        "portolan_loss_ratio_count{shard=\"1\",side=\"core\"} 0",
         "portolan_reloads_total{result=\"refused\"} 0",
         "portolan_config_generation 1",
         "portolan_shards 2",
@@ -97,6 +100,19 @@ fn config_is_the_running_mapping_without_the_secret() {
     assert_eq!(value["mappings"][0]["softswitch"], "softswitch");
     assert_eq!(value["secret"], "redacted");
     assert!(!body.contains(SECRET));
+}
+
+#[test]
+fn sessions_are_as_many_as_were_asked_for() {
+    let (control, _) = control::started(loaded());
+    for (path, shown) in [("/sessions?limit=2", 2), ("/sessions", 100), ("/sessions?limit=1000000", 1_000)] {
+        let (status, body) = get(&control, path);
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(value["ended"].as_array().map(Vec::len), Some(shown), "{path}");
+        assert_eq!((&value["ended"][0]["session"], &value["ended"][0]["shard"]), (&"0-7".into(), &1.into()));
+    }
+    assert_eq!(get(&control, "/sessions?limit=x").0, "HTTP/1.1 400 Bad Request");
 }
 
 #[test]

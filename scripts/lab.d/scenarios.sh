@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034  # the entry script reads it
 LABS=(
     "flat without shipped register refresh outgoing incoming bare_from duet neighbours double twins counters"
-    "leave hold cancel busy builtin builtin_kamailio builtin_3pcc loss exchanges counters"
+    "leave hold cancel busy builtin builtin_kamailio builtin_3pcc exact loss exchanges counters"
     "keepalive forgotten reload srtp dtls ice counters six"
     "tcp_terminals tls_terminals tcp_duet tls_duet mixed_duet certificates loss_tls"
     "tcp_softswitch tls_softswitch failover"

@@ -36,6 +36,7 @@ pub(super) fn json(loaded: &Loaded) -> Value {
             "stream_idle_s": limits.stream_idle.as_secs(),
             "media_idle_s": limits.media_idle.as_secs(),
             "setup_s": limits.setup.as_secs(),
+            "one_way_s": limits.one_way.as_secs(),
             "media_kbit": limits.media_kbit,
             "batch_us": limits.batch.as_micros() as u64,
             "session_expires_s": limits.session_expires.as_secs(),

@@ -5,9 +5,10 @@ use crate::io::limits::udp_errors;
 use crate::io::ring::Figures as RingFigures;
 use crate::resolve::Figures;
 use crate::runtime::{SendFailure, ShardSnapshot, StreamEnd, StreamFigures};
+use portolan_shards::histogram::{Histogram, Reception};
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
-use portolan_shards::types::Transport;
+use portolan_shards::types::{Side, Transport};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -70,6 +71,12 @@ const FAMILIES: &[(&str, &str, &str, ReadMany)] = &[
     ("portolan_sessions_closed", "Sessions closed by how they ended", "end", |s| {
         vec![("ended", s.sessions_ended), ("reaped", s.sessions_reaped)]
     }),
+    (
+        "portolan_one_way_events",
+        "Sessions found with media one way only, by the silent side",
+        "silent",
+        |s| Side::BOTH.map(Side::label).into_iter().zip(s.one_way).collect(),
+    ),
     ("portolan_packets", "Media packets forwarded by kind", "kind", |s| {
         vec![
             ("rtp", s.rtp_packets),
@@ -128,6 +135,7 @@ impl Collector for Scrape {
         for &family in FAMILIES {
             by_label(&mut encoder, &figures, family)?;
         }
+        reception(&mut encoder, &figures)?;
         threads(&mut encoder, &figures)?;
         process(&mut encoder, &self.0)
     }
@@ -164,6 +172,38 @@ fn by_label(
             let labels = [("shard", shard.as_str()), (label, value)];
             let mut one = metric.encode_family(&labels)?;
             one.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// One histogram of a side's reception.
+type Observed = fn(&Reception) -> &Histogram;
+
+const RECEPTION: [(&str, &str, Observed); 3] = [
+    ("portolan_loss_ratio", "Share of RTP packets of an ended stream that did not come", |r| &r.loss),
+    ("portolan_jitter_seconds", "Interarrival jitter of an ended stream at its end", |r| &r.jitter),
+    ("portolan_mos", "Estimated mean opinion score (G.107) of what the other side heard", |r| &r.score),
+];
+
+/// How RTP was received in sessions that have ended, by the side that it came from.
+fn reception(encoder: &mut DescriptorEncoder<'_>, figures: &[Arc<ShardSnapshot>]) -> fmt::Result {
+    for (name, help, read) in RECEPTION {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for snapshot in figures {
+            let shard = snapshot.shard.0.to_string();
+            for (side, reception) in Side::BOTH.into_iter().zip(&snapshot.stats.reception) {
+                let histogram = read(reception);
+                let labels = [("shard", shard.as_str()), ("side", side.label())];
+                let buckets = histogram.buckets().collect::<Vec<_>>();
+                let mut one = metric.encode_family(&labels)?;
+                one.encode_histogram::<[(&str, &str); 0]>(
+                    histogram.sum(),
+                    histogram.count(),
+                    &buckets,
+                    None,
+                )?;
+            }
         }
     }
     Ok(())

@@ -1,11 +1,12 @@
-//! The admin listener: `/metrics`, `/live`, `/ready` and `/config` over HTTP, on loopback by default.
+//! The admin listener: `/metrics`, `/live`, `/ready`, `/config` and `/sessions` over HTTP, on loopback by default.
 
 mod config;
 mod metrics;
+mod sessions;
 
 use crate::control::{Control, Phase};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -16,6 +17,9 @@ use tokio::net::TcpListener;
 
 /// What Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Sessions of one shard that are shown at most, running and ended: its media waits while they are gathered.
+const MOST_SESSIONS: usize = 1_000;
 
 /// Bind the admin address.
 ///
@@ -39,6 +43,7 @@ fn router(control: Arc<Control>) -> Router {
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/config", get(config))
+        .route("/sessions", get(sessions))
         .with_state(control)
 }
 
@@ -66,4 +71,28 @@ async fn ready(State(control): State<Arc<Control>>) -> (StatusCode, &'static str
 async fn config(State(control): State<Arc<Control>>) -> Response {
     let text = format!("{:#}\n", config::json(&control.loaded()));
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// How many sessions of each shard are shown, running and ended.
+#[derive(Debug, serde::Deserialize)]
+#[serde(default)]
+struct Shown {
+    limit: usize,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { limit: 100 }
+    }
+}
+
+async fn sessions(State(control): State<Arc<Control>>, Query(shown): Query<Shown>) -> Response {
+    let most = shown.limit.min(MOST_SESSIONS);
+    let asked = tokio::task::spawn_blocking(move || {
+        format!("{:#}\n", sessions::json(&control.loaded().mapping, &control.sessions(most)))
+    });
+    match asked.await {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }

@@ -222,6 +222,7 @@ pub(super) struct RawLimits {
     pub(super) session_expires_s: Option<u64>,
     pub(super) media_idle_s: Option<u64>,
     pub(super) setup_s: Option<u64>,
+    pub(super) one_way_s: Option<u64>,
     pub(super) port_rest_s: Option<u64>,
 }
 

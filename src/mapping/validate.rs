@@ -210,6 +210,10 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
     if session_expires != 0 {
         check.within(at.field("session_expires_s"), "`session_expires_s`", session_expires, 90..=WEEK_S);
     }
+    let one_way = raw.one_way_s.unwrap_or(default.one_way.as_secs());
+    if one_way != 0 {
+        check.within(at.field("one_way_s"), "`one_way_s`", one_way, 2..=3_600);
+    }
     let mut seconds = |name: &str, value: Option<u64>, default: Duration| {
         let value = value.unwrap_or(default.as_secs());
         check.within(at.field(name), &format!("`{name}`"), value, 1..=WEEK_S);
@@ -226,6 +230,7 @@ fn limits(check: &mut Check<'_>, at: At<'_>, raw: &RawLimits) -> Limits {
         stream_idle: seconds("stream_idle_s", raw.stream_idle_s, default.stream_idle),
         media_idle: seconds("media_idle_s", raw.media_idle_s, default.media_idle),
         setup: seconds("setup_s", raw.setup_s, default.setup),
+        one_way: Duration::from_secs(one_way),
         media_kbit,
         batch: Duration::from_micros(batch),
         session_expires: Duration::from_secs(session_expires),

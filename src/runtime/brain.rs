@@ -2,6 +2,7 @@
 
 use portolan_shards::io::{Crossing, DropReason, Input, Listener, Output, Verdict};
 use portolan_shards::realm::Mapping;
+use portolan_shards::session::account::Summary;
 use portolan_shards::shard::Shard;
 use portolan_shards::stats::Stats;
 use portolan_shards::types::{Flow, Instant, MediaPort, Proto, ShardId};
@@ -53,6 +54,12 @@ pub trait Brain: Sized + 'static {
 
     /// What it has done so far.
     fn stats(&mut self) -> Stats;
+
+    /// Figures of at most so many sessions that run, and of as many that ended last.
+    fn summaries(&self, most: usize) -> (Vec<Summary>, Vec<Summary>) {
+        let _ = most;
+        Default::default()
+    }
 }
 
 impl Brain for Shard {
@@ -110,5 +117,9 @@ impl Brain for Shard {
 
     fn stats(&mut self) -> Stats {
         self.stats()
+    }
+
+    fn summaries(&self, most: usize) -> (Vec<Summary>, Vec<Summary>) {
+        self.summaries(most)
     }
 }

@@ -6,8 +6,9 @@ use crate::io::bell::Bell;
 use crate::io::ring::Figures;
 use arc_swap::ArcSwap;
 use portolan_shards::realm::Mapping;
+use portolan_shards::session::account::Summary;
 use portolan_shards::stats::Stats;
-use portolan_shards::types::ShardId;
+use portolan_shards::types::{Instant, ShardId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -40,6 +41,19 @@ pub struct ShardSnapshot {
     pub listen_failures: u64,
 }
 
+/// Sessions of one shard at a moment.
+#[derive(Clone, Debug)]
+pub struct ShardSessions {
+    /// Which shard.
+    pub shard: ShardId,
+    /// That moment; sessions tell their times by the same clock.
+    pub now: Instant,
+    /// Some or all of those that run.
+    pub running: Vec<Summary>,
+    /// Those that ended last, the latest first.
+    pub ended: Vec<Summary>,
+}
+
 /// Why a command did not reach a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ControlError {
@@ -55,6 +69,7 @@ pub(super) enum Command {
     Reload(Arc<Mapping>),
     Drain,
     Report(SyncSender<ShardSnapshot>),
+    Sessions(usize, SyncSender<ShardSessions>),
 }
 
 /// A shard as seen from outside.
@@ -92,6 +107,13 @@ impl Post {
         let asked = self.command(Command::Report(answer));
         let fresh = asked.ok().and_then(|()| result.recv_timeout(patience).ok());
         fresh.map_or_else(|| self.snapshot.load_full(), Arc::new)
+    }
+
+    /// At most so many sessions that run, and as many that ended; `None` when the shard does not answer in time.
+    pub(super) fn sessions(&self, most: usize, patience: Duration) -> Option<ShardSessions> {
+        let (answer, result) = sync_channel(1);
+        self.command(Command::Sessions(most, answer)).ok()?;
+        result.recv_timeout(patience).ok()
     }
 
     /// Asks the shard to end. A flag, so that it cannot be lost in a full queue.

@@ -4,7 +4,7 @@
 //! silence it arms the ring's alarm and sleeps in the executor.
 
 use super::brain::Brain;
-use super::control::{Command, Post, ShardSnapshot, Watch};
+use super::control::{Command, Post, ShardSessions, ShardSnapshot, Watch};
 use super::station::Station;
 use crate::dispatch::Mesh;
 use crate::io::clock::{Clock, thread_cpu_time};
@@ -145,6 +145,7 @@ impl<B: Brain> Drive<B> {
             Command::Drain => self.station.drain(&mut self.ring),
             // Whoever asked may have given up.
             Command::Report(answer) => drop(answer.try_send(self.snapshot())),
+            Command::Sessions(most, answer) => drop(answer.try_send(self.sessions(most))),
         }
     }
 
@@ -172,6 +173,11 @@ impl<B: Brain> Drive<B> {
         let (shard, stats) = (self.post.shard, self.station.brain().stats());
         let (ring, send_failures) = (self.ring.figures(), self.station.send_failures());
         ShardSnapshot { shard, stats, streams, ring, send_failures, ..self.report.snapshot(now) }
+    }
+
+    fn sessions(&mut self, most: usize) -> ShardSessions {
+        let (running, ended) = self.station.brain().summaries(most);
+        ShardSessions { shard: self.post.shard, now: self.station.now(), running, ended }
     }
 
     fn publish(&mut self) {

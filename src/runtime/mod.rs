@@ -20,7 +20,7 @@ use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 pub use brain::Brain;
 use control::{Command, Post};
-pub use control::{ControlError, ShardSnapshot};
+pub use control::{ControlError, ShardSessions, ShardSnapshot};
 use drive::{Drive, Seat};
 pub use failures::{SendFailure, SendFailures};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
@@ -126,6 +126,13 @@ impl Runtime {
     /// Asks every shard and waits, at most a second each; one that does not answer shows its last snapshot.
     pub fn fresh_stats(&self) -> Vec<Arc<ShardSnapshot>> {
         self.posts.iter().map(|post| post.fresh(ANSWER)).collect()
+    }
+
+    /// Figures of sessions, at most so many that run and that ended of each shard. Asks every shard and waits, at most a
+    /// second each; one that does not answer is left out. A shard with its media waits while it answers: some 1 us a
+    /// session.
+    pub fn sessions(&self, most: usize) -> Vec<ShardSessions> {
+        self.posts.iter().filter_map(|post| post.sessions(most, ANSWER)).collect()
     }
 
     /// The first shard that ended without having been asked to. The process should end then.

@@ -2,11 +2,13 @@
 
 use portolan::control::{Control, Shards};
 use portolan::mapping::Loaded;
-use portolan::runtime::{ControlError, ShardSnapshot};
+use portolan::runtime::{ControlError, ShardSessions, ShardSnapshot};
 use portolan::tls::Contexts;
 use portolan_shards::realm::Mapping;
+use portolan_shards::session::account::Summary;
 use portolan_shards::stats::Stats;
-use portolan_shards::types::ShardId;
+use portolan_shards::table::Key;
+use portolan_shards::types::{Instant, RealmId, ShardId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +29,10 @@ impl Shards for Recorder {
         vec![shard(0), shard(1)]
     }
 
+    fn sessions(&self, most: usize) -> Vec<ShardSessions> {
+        vec![ShardSessions { shard: ShardId(1), now: Instant::ZERO, running: Vec::new(), ended: ended(most) }]
+    }
+
     fn reload(&self, mapping: &Arc<Mapping>) -> Result<(), ControlError> {
         self.0.lock().expect("no test panics in here").push(Arc::clone(mapping));
         Ok(())
@@ -43,4 +49,17 @@ pub(crate) fn started(loaded: Loaded) -> (Arc<Control>, Recorder) {
     let control = Arc::new(Control::new(loaded));
     control.started(Arc::new(recorder.clone()));
     (control, recorder)
+}
+
+/// So many ended sessions without streams.
+fn ended(most: usize) -> Vec<Summary> {
+    let session = |slot| Summary {
+        key: Key { slot, generation: 7 },
+        opened: Instant::ZERO,
+        ended: Some(Instant::ZERO),
+        realms: [RealmId(0), RealmId(1)],
+        one_way: None,
+        streams: Vec::new(),
+    };
+    (0..most as u32).map(session).collect()
 }

@@ -394,13 +394,13 @@ impl Facing {
         arrival.rtcp_port || self.mux && self.rtp_profile && rtp::is_rtcp(arrival.packet)
     }
 
-    /// Admission (rule 1), then the latch. Payload octets of an accepted packet.
+    /// Admission (rule 1), then the latch. The header of an accepted packet; `None` where the stream is not RTP.
     fn accept_rtp(
         &mut self,
         arrival: &Arrival<'_>,
         bench: Bench<'_>,
         stats: &mut Stats,
-    ) -> Result<usize, DropReason> {
+    ) -> Result<Option<Rtp>, DropReason> {
         if !self.latch.is_armed() {
             return Err(DropReason::NotArmed);
         }
