@@ -58,8 +58,8 @@ fn direction(account: &Account, ipv4: bool, score: Option<f64>) -> Map<String, V
     put("rtcp_packets", json!(counters.rtcp_packets));
     put("rtcp_octets", json!(counters.rtcp_octets));
     put("rtcp_ip_octets", json!(counters.rtcp_ip_octets(ipv4)));
-    put("beside_packets", json!(counters.beside_packets));
-    put("beside_octets", json!(counters.beside_octets));
+    put("beside_packets", json!(account.beside.packets));
+    put("beside_octets", json!(account.beside.octets));
     put("dropped", json!(counters.dropped()));
     put("dropped_octets", json!(counters.dropped_octets));
     put("drops", Value::Object(counters.drops.iter().map(|(name, n)| (name.to_owned(), json!(n))).collect()));

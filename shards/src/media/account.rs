@@ -66,7 +66,7 @@ impl Drops {
 }
 
 /// What came from one end of a stream since it was opened; re-negotiation does not reset it. Forwarded and dropped
-/// packets together are all that arrived at the stream's ports of that end.
+/// packets, and those in [`Beside`], together are all that arrived at the stream's ports of that end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// RTP packets forwarded.
@@ -77,12 +77,8 @@ pub struct Counters {
     pub rtp_ip_octets: u64,
     /// RTCP octets forwarded (UDP payload).
     pub rtcp_octets: u64,
-    /// RTCP datagrams forwarded. This and the next two stay where they are at 4,294,967,295.
+    /// RTCP datagrams forwarded; stays where it is at 4,294,967,295.
     pub rtcp_packets: u32,
-    /// STUN and DTLS datagrams forwarded.
-    pub beside_packets: u32,
-    /// Their octets (UDP payload).
-    pub beside_octets: u32,
     /// Octets (UDP payload) of dropped packets.
     pub dropped_octets: u64,
     /// Packets dropped at this end's ports.
@@ -102,17 +98,11 @@ impl Counters {
         self.rtcp_octets += octets as u64;
     }
 
-    /// Count one forwarded datagram of STUN or DTLS.
-    pub(super) fn beside(&mut self, octets: usize) {
-        self.beside_packets = self.beside_packets.saturating_add(1);
-        self.beside_octets = self.beside_octets.saturating_add(octets as u32);
-    }
-
-    /// Datagrams forwarded, of any kind, and their octets of UDP payload, over IPv4 or IPv6.
+    /// Datagrams of RTP (or what stands in its place) and RTCP forwarded, and their octets of UDP payload, over IPv4 or
+    /// IPv6.
     pub fn forwarded(&self, ipv4: bool) -> (u64, u64) {
-        let packets = self.rtp_packets + u64::from(self.rtcp_packets) + u64::from(self.beside_packets);
         let rtp_octets = self.rtp_ip_octets - self.rtp_packets * headers(ipv4);
-        (packets, rtp_octets + self.rtcp_octets + u64::from(self.beside_octets))
+        (self.rtp_packets + u64::from(self.rtcp_packets), rtp_octets + self.rtcp_octets)
     }
 
     /// Packets dropped, for any reason.
@@ -126,6 +116,15 @@ impl Counters {
     }
 }
 
+/// STUN and DTLS forwarded from one end of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Datagrams.
+    pub packets: u64,
+    /// Their octets (UDP payload).
+    pub octets: u64,
+}
+
 /// Octets of the headers before a datagram's own.
 const fn headers(ipv4: bool) -> u64 {
     if ipv4 { IPV4_HEADERS } else { IPV6_HEADERS }
@@ -136,6 +135,8 @@ const fn headers(ipv4: bool) -> u64 {
 pub struct Account {
     /// Packets and octets.
     pub counters: Counters,
+    /// What passed beside media.
+    pub beside: Beside,
     /// What reception was like.
     pub figures: Figures,
     /// Time between two packets, as described.
@@ -201,7 +202,12 @@ mod tests {
     fn account(expected: u32, lost: u32, reported: Option<Reported>) -> Account {
         let figures = Quality::default().figures();
         let figures = Figures { codec: Codec::G711, expected, lost, reported, ..figures };
-        Account { counters: Counters::default(), figures, ptime: Duration::from_millis(20) }
+        Account {
+            counters: Counters::default(),
+            beside: Beside::default(),
+            figures,
+            ptime: Duration::from_millis(20),
+        }
     }
 
     #[test]

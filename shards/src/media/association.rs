@@ -11,6 +11,7 @@
 //!   rank 0 or 1 that was heard here, until that is silent; or
 //! - to a usable announced address, a few times.
 
+use super::account::Beside;
 use super::meter::{Meter, Rate};
 use super::trust::{Addr, Rank, Trust};
 use crate::io::DropReason;
@@ -57,6 +58,8 @@ pub(super) struct Association {
     agreed: Agreed,
     open: bool,
     ends: [Facing; 2],
+    /// What was forwarded from each end, under all agreements.
+    beside: [Beside; 2],
 }
 
 #[derive(Debug)]
@@ -110,13 +113,13 @@ pub(super) struct Known<'a> {
 
 impl Association {
     pub(super) fn new(agreed: Agreed) -> Self {
-        Self { agreed, open: true, ends: [Facing::new(), Facing::new()] }
+        Self { agreed, open: true, ends: [Facing::new(), Facing::new()], beside: Default::default() }
     }
 
     /// What was learned under another agreement is forgotten.
     pub(super) fn agree(&mut self, agreed: Agreed) {
         if self.agreed != agreed {
-            *self = Self { open: self.open, ..Self::new(agreed) };
+            *self = Self { open: self.open, beside: self.beside, ..Self::new(agreed) };
         }
     }
 
@@ -161,12 +164,21 @@ impl Association {
         meter.charge(datagram.now, datagram.octets.len());
         self.hear(datagram, rank, binding);
         let toward = &mut self.ends[1 - datagram.end].components[usize::from(datagram.rtcp)];
-        match binding {
+        let to = match binding {
             Some(Binding { class: class @ (Class::Success | Class::Error), transaction }) => {
                 toward.answer(datagram.now, class, transaction, far.trust)
             }
             _ => toward.destination(far, datagram.rtcp),
-        }
+        }?;
+        let beside = &mut self.beside[datagram.end];
+        beside.packets += 1;
+        beside.octets += datagram.octets.len() as u64;
+        Ok(to)
+    }
+
+    /// What was forwarded from each end.
+    pub(super) const fn beside(&self) -> [Beside; 2] {
+        self.beside
     }
 
     /// What the datagram tells of the end that it came from.

@@ -1,6 +1,6 @@
 //! One stream: two ends back to back, and the way of a packet from one to the other.
 
-use super::account::Account;
+use super::account::{Account, Beside};
 use super::association::{Agreed, Association, Datagram, Kind, Known};
 use super::companion::Companion;
 use super::formats::Formats;
@@ -134,7 +134,8 @@ impl Stream {
 
     /// Both directions, that from A first.
     pub(super) fn accounts(&self) -> [Account; 2] {
-        [self.ends[0].account(), self.ends[1].account()]
+        let beside = self.association.as_ref().map(|association| association.beside()).unwrap_or_default();
+        [self.ends[0].account(beside[0]), self.ends[1].account(beside[1])]
     }
 
     /// RTP packets forwarded from an end, and whether that end has said that it is silent.
@@ -171,8 +172,7 @@ impl Stream {
             self.ends.iter_mut().for_each(|facing| facing.quality.renegotiated());
         }
         let agreed = Agreed { ice: d.ice, dtls: d.dtls && d.rtp_profile };
-        if agreed == Agreed::NOTHING {
-            self.association = None;
+        if agreed == Agreed::NOTHING && self.association.is_none() {
             return;
         }
         let association = self.association.get_or_insert_with(|| Box::new(Association::new(agreed)));
@@ -307,7 +307,6 @@ impl Stream {
             Kind::Stun => stats.stun_packets += 1,
             Kind::Dtls => stats.dtls_packets += 1,
         }
-        self.ends[end as usize].counters.beside(octets.len());
         Ok((out, to))
     }
 
@@ -370,8 +369,8 @@ impl Facing {
         Known { trust: &self.trust, latched }
     }
 
-    fn account(&self) -> Account {
-        Account { counters: self.counters, figures: self.quality.figures(), ptime: self.ptime() }
+    fn account(&self, beside: Beside) -> Account {
+        Account { counters: self.counters, beside, figures: self.quality.figures(), ptime: self.ptime() }
     }
 
     fn claim(&self, arrival: &Arrival<'_>) -> Option<Claim> {
