@@ -6,6 +6,7 @@
 use portolan_shards::io::{Output, Verdict};
 use portolan_shards::limits::Limits;
 use portolan_shards::media::Rate;
+use portolan_shards::media::formats::Formats;
 use portolan_shards::random::Rng;
 use portolan_shards::realm::{Keepalive, Mapping, PortRange, Realm};
 use portolan_shards::session::{Anchor, Role, Sessions, View};
@@ -68,6 +69,7 @@ fn view(rtp: ([u8; 4], u16)) -> View {
         rate: Rate::default(),
         capped: false,
         rtp_profile: true,
+        formats: Formats::default(),
         secure: false,
         dtls: false,
         either_role: false,
