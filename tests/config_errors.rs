@@ -160,12 +160,12 @@ mistakes! {
         "5:134+4 error: `mask_call_id` belongs to access realms | set it in the access realms: it masks the Call-IDs of both sides",
     ];
     media_rules_of_a_core_realm: "per_shard: 6000" => "per_shard: 6000, ice: Keep, secure_media: Refuse", [
-        "5:126+6 error: `secure_media` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
-        "5:104+4 error: `ice` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
+        "5:92+4 error: `ice` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
+        "5:112+6 error: `secure_media` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
     ];
     media_rules_of_an_access_realm: "media: (20000, 29999)" => "media: (20000, 29999), ice: Keep, secure_media: Refuse", [];
     an_unknown_rule_about_ice: "media: (20000, 29999)" => "media: (20000, 29999), ice: Lite", [
-        "4:101+4 error: unknown value `Lite` | one of `Strip`, `Keep`",
+        "4:102+4 error: unknown value `Lite` | one of `Strip`, `Keep`",
     ];
     an_unknown_realm: "realm: \"core\"" => "realm: \"cor\"", [
         "7:35+5 error: there is no realm \"cor\" | did you mean `core`?",

@@ -143,7 +143,7 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
         let hint = "set it in the access realms: it masks the Call-IDs of both sides";
         check.error(at.field("mask_call_id"), "`mask_call_id` belongs to access realms", hint);
     }
-    for (name, given) in [("secure_media", raw.secure_media.is_some()), ("ice", raw.ice.is_some())] {
+    for (name, given) in [("ice", raw.ice.is_some()), ("secure_media", raw.secure_media.is_some())] {
         if given {
             let hint = "set it in the access realms: it holds for both ends of their calls";
             check.error(at.field(name), format!("`{name}` belongs to access realms"), hint);
