@@ -69,7 +69,7 @@ no_open_role() {
     local ours
     for ours in access:198.51.100.10 core:10.0.0.10; do
         tshark -r "$OUT/$1-${ours%%:*}.pcapng" -d udp.port==5060,sip -d udp.port==6000-6063,sip -Y "sdp && ip.src == ${ours#*:}" \
-            -T fields -E occurrence=a -e sdp.media_attr 2>/dev/null | awk '/setup:actpass/ { bad = 1 } /setup:/ { seen = 1 } END { exit bad || !seen }' || return 1
+            -T fields -E occurrence=a -e sdp.session_attr -e sdp.media_attr 2>/dev/null | awk '/setup:actpass/ { bad = 1 } /setup:/ { seen = 1 } END { exit bad || !seen }' || return 1
     done
 }
 
