@@ -2,8 +2,8 @@
 
 use crate::mapping::{Loaded, Target};
 use crate::tls::RealmTls;
-use portolan_shards::realm::{Large, Mapping, Realm, Registration, Route, Softswitch, Way};
-use portolan_shards::types::{RealmId, Side, Transport};
+use portolan_shards::realm::{Large, Mapping, PortRange, Realm, Registration, Route, Softswitch, Way};
+use portolan_shards::types::{RealmId, ShardId, Side, Transport};
 use std::fmt;
 
 /// What a configuration amounts to.
@@ -18,6 +18,9 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "ok: {}", file.display())?;
         }
         writeln!(f, "shards: {} on core {}", mapping.shards, cores.join(", "))?;
+        for shard in 0..mapping.shards {
+            writeln!(f, "{}", shard_line(mapping, ShardId(shard)))?;
+        }
         for realm in &mapping.realms {
             writeln!(f, "{}", realm_line(realm, mapping.shards))?;
             if let Some((_, tls)) = self.0.tls.iter().find(|(id, _)| *id == realm.id) {
@@ -40,6 +43,19 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
+/// A shard's media ports, each with what a flow rule must match to steer them to its receive queue.
+fn shard_line(mapping: &Mapping, shard: ShardId) -> String {
+    let mut slices: Vec<_> = mapping.realms.iter().map(|r| r.media.slice(mapping.shards, shard)).collect();
+    slices.sort_by_key(|slice| (slice.first, slice.last));
+    slices.dedup();
+    let told = |slice: &PortRange| {
+        let rule = slice.flow_rule().map(|(value, mask)| format!(" (dst-port {value} mask {mask:#06x})"));
+        format!("{}-{}{}", slice.first, slice.last, rule.unwrap_or_default())
+    };
+    let slices: Vec<_> = slices.iter().map(told).collect();
+    format!("shard {}: media {}", shard.0, slices.join(", "))
+}
+
 fn realm_line(realm: &Realm, shards: u16) -> String {
     let side = match realm.side {
         Side::Access => "access",
@@ -54,7 +70,7 @@ fn realm_line(realm: &Realm, shards: u16) -> String {
     let tls = realm.per_shard_tls.map_or_else(String::new, |port| format!(" (TLS {port})"));
     let large = if realm.large == Large::Tcp { ", large requests by TCP" } else { "" };
     let media = realm.media;
-    let pairs = media.len() / 2 / usize::from(shards.max(1));
+    let pairs = media.slice(shards, ShardId(0)).len() / 2;
     format!(
         "{side} realm \"{}\": {}{told}, sip {}{own}{tls}{large}, media {}-{} ({pairs} pairs a shard)",
         realm.name,
@@ -134,8 +150,10 @@ mod tests {
         let text = include_str!("../config/loopback.ron");
         let loaded = Loader::new(Machine::with_cores(2)).parse(text, "x").expect("it is sound");
         let expected = "shards: 2 on core 0, 1\n\
-            access realm \"access\": 127.0.1.1, sip udp/5060, media 20000-29999 (2500 pairs a shard)\n\
-            core realm \"core\": 127.0.2.1, sip udp/5060, shards' own from 6000, media 20000-29999 (2500 pairs a shard)\n\
+            shard 0: media 16384-24575 (dst-port 16384 mask 0xe000)\n\
+            shard 1: media 24576-32767 (dst-port 24576 mask 0xe000)\n\
+            access realm \"access\": 127.0.1.1, sip udp/5060, media 16384-32767 (4096 pairs a shard)\n\
+            core realm \"core\": 127.0.2.1, sip udp/5060, shards' own from 6000, media 16384-32767 (4096 pairs a shard)\n\
             softswitch \"softswitch\": 127.0.3.1:5060 through \"core\", domain example.net\n\
             mapping: \"access\" -> \"softswitch\" for any domain\n\
             admin: http://127.0.0.1:9060/\n";
@@ -147,10 +165,12 @@ mod tests {
         let text = include_str!("../config/tls.ron");
         let loaded = Loader::new(Machine::with_cores(2)).parse(text, "x").expect("it is sound");
         let expected = "shards: 2 on core 0, 1\n\
-            access realm \"access\": 198.51.100.10, sip udp/5060 tcp/5060 tls/5061 wss/443, media 20000-39999 (5000 pairs a shard)\n\
+            shard 0: media 16384-24575 (dst-port 16384 mask 0xe000)\n\
+            shard 1: media 24576-32767 (dst-port 24576 mask 0xe000)\n\
+            access realm \"access\": 198.51.100.10, sip udp/5060 tcp/5060 tls/5061 wss/443, media 16384-32767 (4096 pairs a shard)\n\
             tls of \"access\": sip.example.net.pem, voice.example.org.pem, authorities: system\n\
             core realm \"core\": 10.0.0.10, sip udp/5060 tls/5061, shards' own from 6000 (TLS 6100), large requests by TCP, \
-            media 20000-39999 (5000 pairs a shard)\n\
+            media 16384-32767 (4096 pairs a shard)\n\
             tls of \"core\": core.pem, clients of operator-ca.pem, authorities: operator-ca.pem\n\
             softswitch \"sx\": sips:10.0.0.20 (sx-1.example.net), sips:10.0.0.21 (sx-2.example.net) priority 1 weight 1 \
             through \"core\", domain example.net, probed each 5 s, patience 2 s\n\

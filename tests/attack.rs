@@ -12,8 +12,8 @@ const CORE: &str = "127.20.2.1";
 const SOFTSWITCH: &str = "127.20.3.1";
 const NAT: &str = "127.20.4.1";
 const ATTACKER: &str = "127.20.66.66";
-const FIRST: u16 = 24_000;
-const LAST: u16 = 24_399;
+const FIRST: u16 = 24_064;
+const LAST: u16 = 24_575;
 const LEGIT: u32 = 0x600d;
 const FORGED: u32 = 0x0bad;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 const CONFIG: &str = r#"(
     shards: Count(2),
     realms: {
-        "access": (side: Access, address: "127.21.1.1", sip: [Udp(5060)], media: (24000, 24399)),
-        "core": (side: Core, address: "127.21.2.1", sip: [Udp(5060)], per_shard: 6000, media: (24000, 24399)),
+        "access": (side: Access, address: "127.21.1.1", sip: [Udp(5060)], media: (24064, 24575)),
+        "core": (side: Core, address: "127.21.2.1", sip: [Udp(5060)], per_shard: 6000, media: (24064, 24575)),
     },
     softswitches: { "sx": (realm: "core", targets: ["127.21.3.1:5060"]) },
     mappings: [(access: "access", softswitch: "sx")],

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 const GOOD: &str = r#"(
     shards: Count(2),
     realms: {
-        "access": (side: Access, address: "127.0.1.1", sip: [Udp(5060)], media: (20000, 29999)),
-        "core": (side: Core, address: "127.0.2.1", sip: [Udp(5060)], per_shard: 6000, media: (20000, 29999)),
+        "access": (side: Access, address: "127.0.1.1", sip: [Udp(5060)], media: (16384, 32767)),
+        "core": (side: Core, address: "127.0.2.1", sip: [Udp(5060)], per_shard: 6000, media: (16384, 32767)),
     },
     softswitches: { "sx": (realm: "core", targets: ["127.0.3.1:5060"], domain: "example.net") },
     mappings: [(access: "access", softswitch: "sx")],
@@ -74,8 +74,8 @@ mistakes! {
     a_text_where_a_number_belongs: "per_shard: 6000" => "per_shard: \"6000\"", [
         "5:81+6 error: expected integer | -",
     ];
-    media_that_is_not_a_pair: "media: (20000, 29999)" => "media: 20000", [
-        "4:81+5 error: expected opening `(` | parts stand in parentheses: `(field: value, ...)`, or `(20000, 39999)`",
+    media_that_is_not_a_pair: "media: (16384, 32767)" => "media: 16384", [
+        "4:81+5 error: expected opening `(` | parts stand in parentheses: `(field: value, ...)`, or `(16384, 32767)`",
     ];
     a_missing_comma: "127.0.1.1\", sip" => "127.0.1.1\" sip", [
         "4:55+3 error: expected comma | separate fields and elements with commas",
@@ -111,27 +111,33 @@ mistakes! {
     an_advertised_address_of_the_other_family: "\"127.0.1.1\"" => "\"127.0.1.1\", advertised: \"2001:db8::1\"", [
         "4:68+13 error: 2001:db8::1 and 127.0.1.1 are of different families | the advertised address is a 1:1 NAT's outside of `address`: both IPv4 or both IPv6",
     ];
-    media_ports_that_do_not_pair: "(20000, 29999)" => "(20001, 29998)", [
-        "4:81+14 error: media ports begin with an even and end with an odd port | `media: (20000, 29999)`: RTP takes the even port, RTCP the next",
+    media_ports_that_do_not_pair: "(16384, 32767)" => "(16385, 32766)", [
+        "4:81+14 error: media ports begin with an even and end with an odd port | `media: (16384, 32767)`: RTP takes the even port, RTCP the next",
     ];
-    media_ports_that_run_backwards: "(20000, 29999)" => "(29998, 20001)", [
-        "4:81+14 error: media ports 29998 to 20001 run backwards | `media: (20001, 29998)`?",
+    media_ports_that_run_backwards: "(16384, 32767)" => "(32766, 16385)", [
+        "4:81+14 error: media ports 32766 to 16385 run backwards | `media: (16385, 32766)`?",
     ];
-    too_few_media_ports: "(20000, 29999)" => "(20000, 20099)", [
-        "4:81+14 error: 100 media ports are too few: 25 pairs a shard | 48 pairs a shard are the least: 192 ports for 2 shards",
+    too_few_media_ports: "(16384, 32767)" => "(20000, 20255)", [
+        "4:81+14 error: 256 media ports are too few: 32 pairs a shard | 48 pairs a shard are the least: `media: (19968, 20223)` gives each of 2 shards 128 ports",
     ];
-    privileged_media_ports: "(20000, 29999)" => "(1000, 29999)", [
-        "4:82+4 error: media ports start at 1024 or above | for example `media: (20000, 39999)`",
+    media_ports_that_slices_leave_over: "(16384, 32767)" => "(20000, 29999)", [
+        "4:81+14 warning: media ports 20000-20479 and 28672-29999 are unused: 2 aligned slices of 4096 | `media: (16384, 24575)` gives each of 2 shards 4096 ports",
     ];
-    media_ports_that_the_kernel_lends: "(20000, 29999)" => "(20000, 39999)", [
-        "4:81+14 warning: the kernel may give these media ports to other sockets (ip_local_port_range) | sysctl -w net.ipv4.ip_local_reserved_ports=20000-39999",
+    media_ports_for_one_shard_more: "(16384, 32767)" => "(16384, 40959)", [
+        "4:81+14 warning: media ports 32768-40959 are unused: 2 aligned slices of 8192 | `media: (16384, 32767)` gives each of 2 shards 8192 ports",
+    ];
+    privileged_media_ports: "(16384, 32767)" => "(1000, 32767)", [
+        "4:82+4 error: media ports start at 1024 or above | for example `media: (16384, 32767)`",
+    ];
+    media_ports_that_the_kernel_lends: "(16384, 32767)" => "(32768, 49151)", [
+        "4:81+14 warning: the kernel may give these media ports to other sockets (ip_local_port_range) | sysctl -w net.ipv4.ip_local_reserved_ports=32768-49151",
     ];
     two_realms_on_one_address: "\"127.0.2.1\"" => "\"127.0.1.1\"", [
         "5:58+9 error: the listener Udp(5060) of \"core\" and the listener Udp(5060) of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:62",
-        "5:94+14 error: the media ports 20000-29999 of \"core\" and the media ports 20000-29999 of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:81",
+        "5:94+14 error: the media ports 16384-32767 of \"core\" and the media ports 16384-32767 of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:81",
     ];
     a_listener_within_the_media_ports: "[Udp(5060)]" => "[Udp(5060), Udp(20100)]", [
-        "4:93+14 error: the media ports 20000-29999 of \"access\" and the listener Udp(20100) of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:73",
+        "4:93+14 error: the media ports 16384-32767 of \"access\" and the listener Udp(20100) of \"access\" collide on 127.0.1.1 | the other is at x.ron:4:73",
     ];
     shards_own_ports_over_the_listener: "per_shard: 6000" => "per_shard: 5059", [
         "5:81+4 error: the shards' own ports 5059-5060 of \"core\" and the listener Udp(5060) of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:58",
@@ -374,7 +380,7 @@ fn a_problem_is_shown_with_its_line_a_caret_and_a_hint() {
     let shown = r#"error: unknown value `Acces`
  --> x.ron:4:26
   |
-4 |         "access": (side: Acces, address: "127.0.1.1", sip: [Udp(5060)], media: (20000, 29999)),
+4 |         "access": (side: Acces, address: "127.0.1.1", sip: [Udp(5060)], media: (16384, 32767)),
   |                          ^^^^^
   = hint: did you mean `Access`?"#;
     assert_eq!(errors.to_string(), shown);

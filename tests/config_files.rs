@@ -9,8 +9,8 @@ use tempfile::TempDir;
 const MAIN: &str = r#"(
     shards: Count(2),
     realms: {
-        "access": (side: Access, address: "127.0.1.1", sip: [Udp(5060)], media: (20000, 29999)),
-        "core": (side: Core, address: "127.0.2.1", sip: [Udp(5060)], per_shard: 6000, media: (20000, 29999)),
+        "access": (side: Access, address: "127.0.1.1", sip: [Udp(5060)], media: (16384, 32767)),
+        "core": (side: Core, address: "127.0.2.1", sip: [Udp(5060)], per_shard: 6000, media: (16384, 32767)),
     },
     softswitches: { "sx": (realm: "core", targets: ["127.0.3.1:5060"]) },
     mappings: [(access: "access", softswitch: "sx")],
@@ -69,7 +69,7 @@ fn fragments_add_realms_softswitches_and_mappings() {
     let mut files = Files::new(MAIN);
     files.write(
         "conf.d/20-more.ron",
-        r#"(realms: { "b": (side: Access, address: "127.0.1.2", sip: [Udp(5060)], media: (20000, 29999)) },
+        r#"(realms: { "b": (side: Access, address: "127.0.1.2", sip: [Udp(5060)], media: (16384, 32767)) },
             mappings: [(access: "b", softswitch: "sy")])"#,
     );
     files.write(
@@ -99,7 +99,7 @@ fn mistakes_in_fragments_name_the_fragment() {
 fn a_realm_of_the_main_file_and_of_a_fragment_may_not_have_one_name() {
     let mut files = Files::new(MAIN);
     let again =
-        r#"(realms: { "core": (side: Core, address: "127.0.2.2", per_shard: 6000, media: (20000, 29999)) })"#;
+        r#"(realms: { "core": (side: Core, address: "127.0.2.2", per_shard: 6000, media: (16384, 32767)) })"#;
     files.write("conf.d/a.ron", again);
     let errors = files.load().expect_err("a duplicate");
     assert_eq!(shown(&errors), ["a.ron:1:12 there are two of the realm \"core\""]);

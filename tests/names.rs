@@ -22,8 +22,8 @@ fn loaded(server: SocketAddr, targets: &str) -> Loaded {
     shards: Count(1),
     realms: {{
         "core": (side: Core, address: "10.0.0.1", sip: [Udp(5060)], per_shard: 6000, per_shard_tls: 6100,
-            tls: (certificate: "c", key: "k"), media: (20000, 29999)),
-        "core6": (side: Core, address: "fd00::1", sip: [Udp(5060)], per_shard: 6000, media: (20000, 29999)),
+            tls: (certificate: "c", key: "k"), media: (16384, 32767)),
+        "core6": (side: Core, address: "fd00::1", sip: [Udp(5060)], per_shard: 6000, media: (16384, 32767)),
     }},
     softswitches: {{
         "sx": (realm: "core", targets: [{targets}]),

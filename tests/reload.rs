@@ -15,8 +15,8 @@ use tempfile::TempDir;
 const MAIN: &str = r#"(
     shards: Count(2),
     realms: {
-        "access": (side: Access, address: "127.0.81.1", sip: [Udp(5060)], media: (20000, 29999)),
-        "core": (side: Core, address: "127.0.81.2", sip: [Udp(5060)], per_shard: 6000, media: (20000, 29999)),
+        "access": (side: Access, address: "127.0.81.1", sip: [Udp(5060)], media: (16384, 32767)),
+        "core": (side: Core, address: "127.0.81.2", sip: [Udp(5060)], per_shard: 6000, media: (16384, 32767)),
     },
     softswitches: { "sx": (realm: "core", targets: ["127.0.81.3:5060"]) },
     mappings: [(access: "access", softswitch: "sx")],
@@ -80,7 +80,7 @@ fn realms_come_and_go() {
     let mut running = Running::new();
     let more = MAIN.replace(
         "    },\n    soft",
-        "\"b\": (side: Access, address: \"127.0.81.9\", sip: [Udp(5060)], media: (20000, 29999)) },\n    soft",
+        "\"b\": (side: Access, address: \"127.0.81.9\", sip: [Udp(5060)], media: (16384, 32767)) },\n    soft",
     );
     assert_eq!(running.reload(&more), Outcome::Applied(vec!["realm \"b\" added".to_owned()]));
     assert_eq!(running.reload(MAIN), Outcome::Applied(vec!["realm \"b\" removed".to_owned()]));

@@ -126,8 +126,8 @@ fn text(net: u8) -> String {
         r#"(
     shards: Count(2),
     realms: {{
-        "access": (side: Access, address: "127.0.{net}.1", sip: [Udp(5060)], media: (20000, 20999)),
-        "core": (side: Core, address: "127.0.{net}.2", sip: [Udp(5060)], per_shard: 6000, media: (20000, 20999)),
+        "access": (side: Access, address: "127.0.{net}.1", sip: [Udp(5060)], media: (20480, 21503)),
+        "core": (side: Core, address: "127.0.{net}.2", sip: [Udp(5060)], per_shard: 6000, media: (20480, 21503)),
     }},
     softswitches: {{ "sx": (realm: "core", targets: ["127.0.{net}.3:5060"]) }},
     mappings: [(access: "access", softswitch: "sx")],
@@ -237,7 +237,7 @@ fn a_fragment_in_a_directory_made_later_is_loaded() {
     let fragments = process.directory.path().join("conf.d");
     fs::create_dir(&fragments).expect("made");
     process.until_metric("portolan_reloads_total{result=\"unchanged\"} 1");
-    let realm = r#"(realms: { "b": (side: Access, address: "127.0.101.9", sip: [Udp(5060)], media: (20000, 20999)) })"#;
+    let realm = r#"(realms: { "b": (side: Access, address: "127.0.101.9", sip: [Udp(5060)], media: (20480, 21503)) })"#;
     fs::write(fragments.join("b.ron"), realm).expect("written");
     process.until_metric("portolan_config_generation 2");
     assert!(process.log().contains("realm \"b\" added"), "{}", process.log());

@@ -57,7 +57,7 @@ fn all_shards_listen_when_start_returns_and_none_after_stop() {
         let ports = u64::from(shards * OPEN_PORTS);
         assert_eq!(total(&runtime, |shard| shard.stats.ports), ports);
         runtime.stop().unwrap();
-        assert!(UdpSocket::bind(at(ip, 5060)).is_ok() && UdpSocket::bind(at(ip, 20000)).is_ok());
+        assert!(UdpSocket::bind(at(ip, 5060)).is_ok() && UdpSocket::bind(at(ip, 20480)).is_ok());
     }
 }
 
@@ -75,7 +75,7 @@ fn media_goes_in_by_one_port_and_out_by_another() {
     let ip = "127.0.50.3";
     let runtime = start(ip, 2);
     let client = Client::new(ip);
-    for port in [20000, 20001, 20500, 20507] {
+    for port in [20480, 20481, 20992, 20999] {
         let (payload, from) = client.ask(at(ip, port), &[0x80; 172]);
         assert_eq!((payload, from), (vec![0x80; 172], at(ip, port ^ 1)));
     }
@@ -88,7 +88,7 @@ fn no_wake_up_is_lost_by_datagrams() {
     let _runtime = start(ip, 1);
     let client = Client::new(ip);
     for (round, pause) in pauses(400).enumerate() {
-        let port = if round % 2 == 0 { 5060 } else { 20000 };
+        let port = if round % 2 == 0 { 5060 } else { 20480 };
         let sent = round.to_be_bytes();
         assert_eq!(client.ask(at(ip, port), &sent).0, sent);
         std::thread::sleep(pause);
@@ -131,7 +131,7 @@ fn timers_fire_while_idle_and_while_media_flows() {
     client.0.set_nonblocking(true).unwrap();
     let mut buffer = [0; 16];
     let fired = (0..200_000).any(|_| {
-        stream.ask(at(ip, 20000), &[0x80; 172]);
+        stream.ask(at(ip, 20480), &[0x80; 172]);
         client.0.recv_from(&mut buffer).is_ok()
     });
     assert!(fired && buffer.starts_with(b"now"));
@@ -158,8 +158,8 @@ fn sends_that_cannot_be_are_counted() {
     let runtime = start(ip, 1);
     let client = Client::new(ip);
     client.0.send_to(b"bad", at(ip, 5060)).unwrap();
-    // Port 20007 is open, its partner's partner is; 20008 is not.
-    client.ask(at(ip, 20000), b"works");
+    // Port 20487 is open, its partner's partner is; 20488 is not.
+    client.ask(at(ip, 20480), b"works");
     let failed = |shard: &ShardSnapshot| shard.stats.dropped(DropReason::SendFailed);
     eventually("counted", || total(&runtime, failed) == 1);
 }
@@ -223,7 +223,7 @@ fn batching_is_taken_from_the_mapping_and_loses_nothing() {
 fn oversize_media_is_counted() {
     let ip = "127.0.50.10";
     let runtime = start(ip, 1);
-    Client::new(ip).0.send_to(&[0; 4000], at(ip, 20000)).unwrap();
+    Client::new(ip).0.send_to(&[0; 4000], at(ip, 20480)).unwrap();
     let oversize = |shard: &ShardSnapshot| shard.stats.dropped(DropReason::Oversize);
     eventually("counted", || total(&runtime, oversize) == 1);
 }
@@ -240,10 +240,10 @@ fn an_address_in_use_fails_the_start_with_its_name() {
 #[test]
 fn a_media_port_in_use_is_the_brains_business() {
     let ip = "127.0.50.12";
-    let _holder = UdpSocket::bind(at(ip, 20003)).unwrap();
+    let _holder = UdpSocket::bind(at(ip, 20483)).unwrap();
     let runtime = start(ip, 1);
     assert_eq!(total(&runtime, |shard| shard.stats.port_failures), 1);
-    assert_eq!(Client::new(ip).ask(at(ip, 20000), b"x").0, b"x");
+    assert_eq!(Client::new(ip).ask(at(ip, 20480), b"x").0, b"x");
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_panic_is_reported_and_the_other_shards_go_on() {
 fn snapshots_come_by_themselves() {
     let ip = "127.0.50.17";
     let runtime = start(ip, 1);
-    Client::new(ip).ask(at(ip, 20000), b"x");
+    Client::new(ip).ask(at(ip, 20480), b"x");
     eventually("published", || runtime.stats()[0].stats.rtp_packets == 1);
     let snapshot = &runtime.stats()[0];
     assert!(snapshot.cpu > Duration::ZERO && snapshot.uptime > Duration::ZERO);

@@ -258,7 +258,7 @@ fn big_messages_go_both_ways_while_datagrams_flow() {
     let media = Client::new(ip);
     let mut rounds = 0;
     while rounds < 500 || busy.iter().any(|thread| !thread.is_finished()) {
-        assert_eq!(media.ask(at(ip, 20_000), &[0x80; 172]).0, [0x80; 172]);
+        assert_eq!(media.ask(at(ip, 20_480), &[0x80; 172]).0, [0x80; 172]);
         rounds += 1;
     }
     busy.into_iter().for_each(|thread| thread.join().unwrap());

@@ -114,7 +114,7 @@ impl Exchange {
 }
 
 fn realm(id: RealmId, side: Side, ip: &str) -> Realm {
-    Realm::new(id, "r", side, ip.parse().unwrap(), PortRange { first: 21_000, last: 21_199 })
+    Realm::new(id, "r", side, ip.parse().unwrap(), PortRange { first: 21_248, last: 21_503 })
 }
 
 /// One shard or more between terminals at `.1` and a softswitch at `.3`.

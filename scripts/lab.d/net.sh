@@ -85,7 +85,7 @@ core_up() {
         ip -n "$LAB-net" route add "198.51.100.$last/32" dev proxy
     done
     for last in 20 21 22 23 24 25 30 40 50; do ip -n "$LAB-core" address add "10.0.0.$last/24" dev eth0; done
-    ns proxy sysctl -q -w net.ipv4.ip_local_reserved_ports=20000-49999
+    ns proxy sysctl -q -w net.ipv4.ip_local_reserved_ports=16384-49151
     ip -n "$LAB-proxy" link set core up
     ip -n "$LAB-core" link set eth0 up
 }

@@ -24,7 +24,7 @@ lab_config() {
     local file=$1
     shift
     sed -e 's/interval_s: 25/interval_s: 4/' \
-        -e '/^    realms: {/a "direct": (side: Access, address: "198.51.100.12", sip: [Udp(5060)], media: (20000, 39999)),' \
+        -e '/^    realms: {/a "direct": (side: Access, address: "198.51.100.12", sip: [Udp(5060)], media: (16384, 32767)),' \
         -e '/^    softswitches: {/a "direct": (realm: "core", targets: ["10.0.0.40:5060"]),' \
         -e '/^    mappings: \[/a (access: "direct", softswitch: "direct"),' "$@" "$HERE/config/portolan.ron" >"$file"
 }

@@ -279,7 +279,7 @@ scenario_reload() {
         -trace_err -error_file "$OUT/load.err"
     spawn load a1 "${SIPP[@]}"
     sleep 3
-    reload_with "a realm more" -e '/^    realms: {/a "second": (side: Access, address: "198.51.100.11", sip: [Udp(5060)], media: (40000, 49999)),'
+    reload_with "a realm more" -e '/^    realms: {/a "second": (side: Access, address: "198.51.100.11", sip: [Udp(5060)], media: (32768, 49151)),'
     check "the new realm listens" await 10 listens proxy 198.51.100.11 5060
     reload_with "the realm removed again"
     check "the old realm no longer listens" await 10 deaf proxy 198.51.100.11 5060
@@ -316,7 +316,7 @@ softswitch_sees() { ns core timeout 5 dumpcap -q -i eth0 -f "udp and src host 10
 bad_file() {
     local before
     before=$(generation)
-    lab_config "$WORK/lab.ron" -e 's/media: (20000, 39999)/media: (20001, 39999)/'
+    lab_config "$WORK/lab.ron" -e 's/media: (16384, 32767)/media: (16385, 32767)/'
     reload
     check "a bad file is refused with file:line:column" await 10 said portolan 'lab\.ron:[0-9]*:[0-9]*'
     check "the generation stays" is "$before" generation

@@ -12,9 +12,9 @@ streams_config() {
     lab_config "$file" \
         -e "/^        \"access\": (/,/^        ),/s|sip: \[Udp(5060)\],|sip: [Udp(5060), Tcp(5060), Tls(5061), Ws(8080), Wss(8443)], tls: ($own),|" \
         -e "/^            per_shard: 6000,/a per_shard_tls: 6100, tls: ($own, roots: \"$WORK/tls/ca.pem\")," \
-        -e '/^    realms: {/a "by-tcp": (side: Access, address: "'$BY_TCP'", sip: [Udp(5060)], media: (20000, 39999)),' \
-        -e '/^    realms: {/a "by-tls": (side: Access, address: "'$BY_TLS'", sip: [Udp(5060)], media: (20000, 39999)),' \
-        -e '/^    realms: {/a "mutual": (side: Access, address: "'$MUTUAL'", sip: [Tls(5061)], media: (20000, 39999),' \
+        -e '/^    realms: {/a "by-tcp": (side: Access, address: "'$BY_TCP'", sip: [Udp(5060)], media: (16384, 32767)),' \
+        -e '/^    realms: {/a "by-tls": (side: Access, address: "'$BY_TLS'", sip: [Udp(5060)], media: (16384, 32767)),' \
+        -e '/^    realms: {/a "mutual": (side: Access, address: "'$MUTUAL'", sip: [Tls(5061)], media: (16384, 32767),' \
         -e "/^    realms: {/a tls: ($own, clients: \"$WORK/tls/ca.pem\"))," \
         -e '/^    softswitches: {/a "by-tcp": (realm: "core", targets: ["sip:10.0.0.22:5060;transport=tcp"], sources: ["10.0.0.24/29"], domain: "example.net"),' \
         -e '/^    softswitches: {/a "by-tls": (realm: "core", targets: ["sip:10.0.0.23:5061;transport=tls"], sources: ["10.0.0.24/29"], domain: "example.net"),' \

@@ -164,12 +164,39 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// The slice of one shard: pairs are dealt out in `shards` equal, contiguous, even-aligned parts.
-    /// What does not divide is left unused.
+    /// The slice of one shard: `shards` equal blocks, one after the other, each a power of two of ports that begins at
+    /// a multiple of its length, so that one flow rule can name it ([`Self::flow_rule`]). They are the largest such
+    /// blocks that fit; what is before and after them is unused. Empty when not even a pair of ports is there for each.
     pub fn slice(self, shards: u16, shard: ShardId) -> Self {
-        let pairs = (u32::from(self.last) + 1 - u32::from(self.first)) / 2 / u32::from(shards.max(1));
-        let first = u32::from(self.first) + u32::from(shard.0) * pairs * 2;
-        Self { first: first as u16, last: (first + pairs * 2 - 1) as u16 }
+        let len = self.slice_len(shards);
+        let first = u32::from(self.first).next_multiple_of(len.max(1)) + u32::from(shard.0) * len;
+        match len {
+            0 => Self { first: 1, last: 0 },
+            _ => Self { first: first as u16, last: (first + len - 1) as u16 },
+        }
+    }
+
+    /// All slices together, which is one range; empty when there is none.
+    pub fn sliced(self, shards: u16) -> Self {
+        let last = ShardId(shards.max(1) - 1);
+        Self { first: self.slice(shards, ShardId(0)).first, last: self.slice(shards, last).last }
+    }
+
+    /// The value and the mask that match the ports of this range and no other: `port & mask == value`. `None` unless
+    /// its length is a power of two and divides its first port.
+    pub fn flow_rule(self) -> Option<(u16, u16)> {
+        let len = self.len();
+        let aligned = len.is_power_of_two() && usize::from(self.first).is_multiple_of(len);
+        aligned.then(|| (self.first, !(len - 1) as u16))
+    }
+
+    /// Ports of each slice.
+    fn slice_len(self, shards: u16) -> u32 {
+        let fits = |len: &u32| {
+            let first = u32::from(self.first).next_multiple_of(*len);
+            first + u32::from(shards.max(1)) * len <= u32::from(self.last) + 1
+        };
+        (1..16).rev().map(|bits| 1 << bits).find(fits).unwrap_or(0)
     }
 
     /// Number of ports.
@@ -422,5 +449,85 @@ impl Mapping {
     /// The softswitch that a core-side source is.
     pub fn softswitch_at(&self, realm: RealmId, source: IpAddr) -> Option<&Arc<Softswitch>> {
         self.softswitches.iter().find(|s| s.realm == realm && s.accepts(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Ranges of even first and odd last ports, and how many shards share them.
+    fn ranges() -> impl Strategy<Value = (PortRange, u16)> {
+        let range = (512_u16..32_768, 0_u16..32_768).prop_map(|(first, pairs)| {
+            let last = u32::from(first) * 2 + u32::from(pairs) * 2 + 1;
+            PortRange { first: first * 2, last: last.min(65_535) as u16 }
+        });
+        (range, 1_u16..=64)
+    }
+
+    fn slices(range: PortRange, shards: u16) -> Vec<PortRange> {
+        (0..shards).map(|n| range.slice(shards, ShardId(n))).collect()
+    }
+
+    /// Could every shard have a block of `len` ports?
+    fn blocks(range: PortRange, len: u32) -> u32 {
+        (0..65_536 / len)
+            .filter(|n| u32::from(range.first) <= n * len && n * len + len - 1 <= u32::from(range.last))
+            .count() as u32
+    }
+
+    proptest! {
+        #[test]
+        fn slices_are_equal_disjoint_and_within((range, shards) in ranges()) {
+            let slices = slices(range, shards);
+            prop_assert!(slices.windows(2).all(|two| two[0].len() == two[1].len()));
+            if !slices[0].is_empty() {
+                prop_assert!(slices.windows(2).all(|two| two[0].last + 1 == two[1].first));
+                prop_assert!(slices.iter().all(|slice| range.first <= slice.first && slice.last <= range.last));
+                prop_assert_eq!(range.sliced(shards), PortRange { first: slices[0].first, last: slices[slices.len() - 1].last });
+            }
+        }
+
+        #[test]
+        fn a_flow_rule_matches_exactly_its_slice((range, shards) in ranges()) {
+            for slice in slices(range, shards).into_iter().filter(|slice| !slice.is_empty()) {
+                let (value, mask) = slice.flow_rule().expect("a slice is aligned");
+                prop_assert!((0..=u16::MAX).all(|port| (port & mask == value) == slice.contains(port)));
+                prop_assert!(slice.first.is_multiple_of(2) && slice.len() >= 2);
+            }
+        }
+
+        #[test]
+        fn no_larger_slices_would_fit((range, shards) in ranges()) {
+            let len = range.slice(shards, ShardId(0)).len() as u32;
+            prop_assert!(len == 0 || blocks(range, len) >= u32::from(shards));
+            let larger = if len == 0 { 2 } else { len * 2 };
+            prop_assert!(larger > 32_768 || blocks(range, larger) < u32::from(shards));
+        }
+    }
+
+    #[test]
+    fn an_aligned_range_is_used_to_its_last_port() {
+        let range = PortRange { first: 16_384, last: 32_767 };
+        for shards in [1, 2, 4, 8, 64] {
+            assert_eq!(range.sliced(shards), range, "{shards} shards");
+        }
+        assert_eq!(range.slice(4, ShardId(3)).flow_rule(), Some((28_672, 0xf000)));
+    }
+
+    #[test]
+    fn what_is_no_power_of_two_is_cut_down() {
+        let range = PortRange { first: 20_000, last: 39_999 };
+        assert_eq!(range.slice(2, ShardId(1)), PortRange { first: 24_576, last: 28_671 });
+        assert_eq!(range.sliced(3), PortRange { first: 20_480, last: 32_767 });
+        assert_eq!(range.flow_rule(), None);
+    }
+
+    #[test]
+    fn too_few_ports_make_empty_slices() {
+        let range = PortRange { first: 1_024, last: 1_027 };
+        assert!(range.slice(3, ShardId(0)).is_empty() && range.sliced(3).is_empty());
+        assert_eq!(range.slice(0, ShardId(0)), range);
     }
 }

@@ -185,7 +185,7 @@ fn media(check: &mut Check<'_>, at: At<'_>, (first, last): (u16, u16), shards: u
         return None;
     }
     if first < 1024 {
-        check.error(at.nth(0), "media ports start at 1024 or above", "for example `media: (20000, 39999)`");
+        check.error(at.nth(0), "media ports start at 1024 or above", "for example `media: (16384, 32767)`");
         return None;
     }
     if first % 2 != 0 || last % 2 != 1 {
@@ -194,14 +194,13 @@ fn media(check: &mut Check<'_>, at: At<'_>, (first, last): (u16, u16), shards: u
         return None;
     }
     let range = PortRange { first, last };
-    let pairs = usize::from(last - first).div_ceil(2) / usize::from(shards.max(1));
+    let pairs = range.slice(shards, ShardId(0)).len() / 2;
     if pairs < 2 * PORT_RESERVE {
-        let need = 2 * PORT_RESERVE * 2 * usize::from(shards);
-        let hint =
-            format!("{} pairs a shard are the least: {need} ports for {shards} shards", 2 * PORT_RESERVE);
+        let hint = format!("{} pairs a shard are the least: {}", 2 * PORT_RESERVE, suggested(range, shards));
         check.error(at, format!("{} media ports are too few: {pairs} pairs a shard", range.len()), hint);
         return None;
     }
+    unused(check, at, range, shards);
     if check.machine.may_lend(&(first..=last)) {
         let hint = format!("sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last}");
         check.warning(
@@ -211,6 +210,31 @@ fn media(check: &mut Check<'_>, at: At<'_>, (first, last): (u16, u16), shards: u
         );
     }
     Some(range)
+}
+
+/// Slices are powers of two, each at a multiple of its length: name what that leaves over.
+fn unused(check: &mut Check<'_>, at: At<'_>, range: PortRange, shards: u16) {
+    let used = range.sliced(shards);
+    let before = (range.first < used.first).then(|| format!("{}-{}", range.first, used.first - 1));
+    let after = (used.last < range.last).then(|| format!("{}-{}", used.last + 1, range.last));
+    let over: Vec<_> = before.into_iter().chain(after).collect();
+    if !over.is_empty() {
+        let len = range.slice(shards, ShardId(0)).len();
+        let message = format!("media ports {} are unused: {shards} aligned slices of {len}", over.join(" and "));
+        check.warning(at, message, suggested(range, shards));
+    }
+}
+
+/// A range of about this length that slices leave nothing of.
+fn suggested(range: PortRange, shards: u16) -> String {
+    let shards = usize::from(shards.max(1));
+    let least = (2 * PORT_RESERVE * 2).next_power_of_two();
+    let most = (65_536 - 1024) / shards;
+    let wanted = (range.len() / shards).max(least).min(most.max(2));
+    let len = 1 << wanted.ilog2();
+    let first = (usize::from(range.first) / len * len).min((65_536 - len * shards) / len * len);
+    let first = if first < 1024 { 1024_usize.next_multiple_of(len) } else { first };
+    format!("`media: ({first}, {})` gives each of {shards} shards {len} ports", first + len * shards - 1)
 }
 
 /// All that a sound realm binds on its address.
@@ -233,8 +257,7 @@ fn claims<'a>(item: &Item<'a, RawRealm>, realm: Option<&Realm>, shards: u16) -> 
     let mut all: Vec<_> = realm.sip.iter().enumerate().map(listener).collect();
     all.extend(own(Ports::Both, "per_shard", realm.per_shard));
     all.extend(own(Ports::Tcp, "per_shard_tls", realm.per_shard_tls));
-    let first = realm.media.slice(shards, ShardId(0)).first;
-    let last = realm.media.slice(shards, ShardId(shards - 1)).last;
+    let PortRange { first, last } = realm.media.sliced(shards);
     let what = format!("the media ports {first}-{last}");
     all.push(claim(Ports::Udp, (first, last), what, item.at.field("media")));
     all

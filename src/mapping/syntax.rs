@@ -68,7 +68,7 @@ fn syntax_hint(error: &Error) -> Option<String> {
             "the whole file stands in parentheses: `(realms: {...}, ...)`"
         }
         Error::ExpectedStructLike | Error::ExpectedNamedStructLike(_) => {
-            "parts stand in parentheses: `(field: value, ...)`, or `(20000, 39999)`"
+            "parts stand in parentheses: `(field: value, ...)`, or `(16384, 32767)`"
         }
         Error::ExpectedStructLikeEnd | Error::ExpectedMapEnd | Error::ExpectedArrayEnd => {
             "is there a comma missing before this place, or a value too much?"

@@ -121,7 +121,7 @@ mod tests {
         let text = format!(
             r#"(
             shards: Count(1),
-            realms: {{ "core": (side: Core, address: "10.0.0.1", per_shard: 6000, media: (20000, 29999)) }},
+            realms: {{ "core": (side: Core, address: "10.0.0.1", per_shard: 6000, media: (16384, 32767)) }},
             softswitches: {{ "sx": (realm: "core", targets: [{targets}]) }},
         )"#
         );

@@ -207,14 +207,14 @@ impl Brain for Echo {
     }
 }
 
-/// One core realm at `ip`: shared port 5060, per-shard ports from 6000, media 20000 to 20999.
+/// One core realm at `ip`: shared port 5060, per-shard ports from 6000, media 20480 to 21503.
 pub fn mapping(ip: &str, shards: u16) -> Mapping {
     let address: IpAddr = ip.parse().unwrap();
     let realm = Realm {
         sip: vec![(Transport::Udp, 5060), (Transport::Tcp, 5060)],
         per_shard: Some(6000),
         keepalive: KeepaliveMethod::Off,
-        ..Realm::new(RealmId(0), "test", Side::Core, address, PortRange { first: 20000, last: 20999 })
+        ..Realm::new(RealmId(0), "test", Side::Core, address, PortRange { first: 20480, last: 21503 })
     };
     Mapping {
         generation: 1,

@@ -137,7 +137,7 @@ pub fn mapping(plan: &Plan) -> Mapping {
     let access = |id, name: &str, address| Realm {
         sip: vec![(Transport::Udp, SIP)],
         keepalive: plan.keepalive,
-        ..Realm::new(RealmId(id), name, Side::Access, address, PortRange { first: 20_000, last: 20_999 })
+        ..Realm::new(RealmId(id), name, Side::Access, address, PortRange { first: 20_480, last: 21_503 })
     };
     let core = Realm { side: Side::Core, per_shard: Some(6_000), ..access(1, "core", CORE) };
     let mut realms = vec![Arc::new(access(0, "access", ACCESS)), Arc::new(core)];
@@ -171,8 +171,8 @@ pub fn changed(before: &Mapping, change: Change) -> Mapping {
                 Keepalive { interval: Duration::from_secs(20), misses: 2, learn_max: Duration::ZERO };
             after.limits.media_idle = Duration::from_secs(90);
         }
-        Change::Ports => renumber(&mut after, PortRange { first: 30_000, last: 30_999 }),
-        Change::Grow => renumber(&mut after, PortRange { first: 20_000, last: 22_999 }),
+        Change::Ports => renumber(&mut after, PortRange { first: 30_720, last: 31_743 }),
+        Change::Grow => renumber(&mut after, PortRange { first: 20_480, last: 22_527 }),
     }
     after
 }

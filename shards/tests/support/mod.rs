@@ -26,7 +26,7 @@ pub(crate) fn addr(text: &str) -> SocketAddr {
 }
 
 pub(crate) fn realm(id: RealmId, name: &str, side: Side, address: &str) -> Realm {
-    let media = PortRange { first: 20_000, last: 20_999 };
+    let media = PortRange { first: 20_480, last: 21_503 };
     Realm {
         sip: vec![(Transport::Udp, 5060)],
         per_shard: (side == Side::Core).then_some(6000),
