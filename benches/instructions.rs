@@ -1,18 +1,18 @@
 //! Instructions in user code for one packet or message, counted by valgrind: steady where times are not.
 //!
-//! usage: cargo bench --bench instructions [-- --update] [-- --json]
+//! usage: scripts/instructions [--update | --json]
 //!
 //! Each case runs twice in a process of its own, a number of times and twice that; the difference is what one time
 //! takes, without start and preparation. `benches/instructions.json` holds what each took when it was last accepted: a
 //! case that takes over a twentieth more fails (exit 1), and so does one that the file does not know. `--update` writes
 //! the file anew. 2 is wrong usage, or valgrind is missing.
 
-mod work;
+mod cases;
 
+use cases::{CASES, Case};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use work::{CASES, Case};
 
 /// How often each case is done.
 const TIMES: u16 = 2_000;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         [] => measure(false, false),
         ["--json"] => measure(false, true),
         ["--update"] => measure(true, false),
-        _ => wrong("usage: cargo bench --bench instructions [-- --update | --json]"),
+        _ => wrong("usage: scripts/instructions [--update | --json]"),
     }
 }
 
@@ -63,7 +63,7 @@ fn measure(update: bool, json: bool) -> ExitCode {
     let exceeded = CASES.iter().filter(|case| !holds(case, &counts, &limits, !json)).count();
     if exceeded > 0 {
         eprintln!(
-            "{exceeded} above the ratchet. If that is meant: cargo bench --bench instructions -- --update, and say why in the commit"
+            "{exceeded} above the ratchet. If that is meant: scripts/instructions --update, and say why in the commit"
         );
         return ExitCode::FAILURE;
     }
@@ -112,7 +112,7 @@ fn holds(case: &Case, counts: &BTreeMap<String, u64>, limits: &BTreeMap<String, 
 }
 
 fn file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.json")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/instructions.json")
 }
 
 fn limits() -> BTreeMap<String, u64> {

@@ -1,10 +1,10 @@
 //! Nanoseconds of what is done for one packet or one message: latch, policer, dispatch, SIP scan and splice.
 
-mod work;
+mod cases;
 
+use cases::{CASES, Case};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
-use work::{CASES, Case};
 
 /// So many times from one preparation.
 const TIMES: u16 = 8_192;

@@ -2,7 +2,8 @@
 
 use crate::bench::{self, Bench};
 use crate::mapping::{self, Problem};
-use crate::{demo, process, reload, summary};
+use crate::steering::Steering;
+use crate::{demo, doctor, process, reload, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_loadgen::Scenario;
 use portolan_loadgen::cli::TransportOption;
@@ -46,6 +47,18 @@ enum Verb {
         /// The configuration
         #[arg(short = 'f', value_name = "FILE")]
         file: PathBuf,
+        /// Print one JSON object: the shards, their cores, and the ports and flow rules of their media
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the machine: what would keep Portolan from running, or from running fast, and what mends it
+    Doctor {
+        /// The configuration that it shall run with
+        #[arg(short = 'f', value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Print a commented configuration to start from
     Init,
@@ -121,7 +134,9 @@ pub fn main() -> ExitCode {
         (Some(Verb::Run { file, drain_seconds }), _) => {
             process::run(&process::Run { file, drain: Duration::from_secs(drain_seconds.into()) })
         }
-        (Some(Verb::Check { file }), _) | (None, Some(file)) => check(&file),
+        (Some(Verb::Check { file, json }), _) => check(&file, json),
+        (None, Some(file)) => check(&file, false),
+        (Some(Verb::Doctor { file, json }), _) => doctor::run(file.as_deref(), json),
         (Some(Verb::Init), _) => {
             print!("{EXAMPLE}");
             ExitCode::SUCCESS
@@ -132,11 +147,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn check(file: &std::path::Path) -> ExitCode {
+fn check(file: &std::path::Path, json: bool) -> ExitCode {
     match mapping::load(file) {
         Ok(loaded) => {
             warn(&loaded.warnings);
-            print!("{}", summary::Summary(&loaded));
+            match json {
+                true => println!("{}", serde_json::to_string(&Steering::of(&loaded)).unwrap_or_default()),
+                false => print!("{}", summary::Summary(&loaded)),
+            }
             certificates(&loaded)
         }
         Err(errors) => {

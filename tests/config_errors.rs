@@ -92,10 +92,10 @@ mistakes! {
     no_shard: "Count(2)" => "Count(0)", [
         "2:13+8 error: a shard count of 0 is out of range | give 1 to 1024",
     ];
-    more_shards_than_cores: "Count(2)" => "Count(3)", [
-        "2:13+8 warning: 3 shards share 2 cores | `shards: Auto` gives each core one shard",
+    more_shards_than_cores: "Count(2)" => "Count(4)", [
+        "2:13+8 warning: 4 shards share 2 cores | `shards: Auto` gives each core one shard",
     ];
-    cores_that_are_not_there_or_listed_twice: "Count(2)" => "Cores([0, 7, 0])", [
+    cores_that_are_not_there_or_listed_twice: "Count(2)" => "Cores([0, 7, 0, 1])", [
         "2:23+1 error: there is no core 7 | this process may use [0, 1]",
         "2:26+1 error: core 0 is listed twice | one shard runs on one core",
     ];
@@ -123,8 +123,8 @@ mistakes! {
     media_ports_that_slices_leave_over: "(16384, 32767)" => "(20000, 29999)", [
         "4:81+14 warning: media ports 20000-20479 and 28672-29999 are unused: 2 aligned slices of 4096 | `media: (16384, 24575)` gives each of 2 shards 4096 ports",
     ];
-    media_ports_for_one_shard_more: "(16384, 32767)" => "(16384, 40959)", [
-        "4:81+14 warning: media ports 32768-40959 are unused: 2 aligned slices of 8192 | `media: (16384, 32767)` gives each of 2 shards 8192 ports",
+    media_ports_for_one_shard_more: "(16384, 32767)" => "(8192, 28671)", [
+        "4:81+13 warning: media ports 24576-28671 are unused: 2 aligned slices of 8192 | `media: (8192, 24575)` gives each of 2 shards 8192 ports",
     ];
     privileged_media_ports: "(16384, 32767)" => "(1000, 32767)", [
         "4:82+4 error: media ports start at 1024 or above | for example `media: (16384, 32767)`",

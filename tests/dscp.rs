@@ -66,8 +66,8 @@ fn media_and_signaling_are_marked(ip: &str) {
     let _runtime = try_start(marked(ip, Marking { media: 46, signaling: 26 })).unwrap();
     let at = |port| SocketAddr::new(ip.parse().unwrap(), port);
     let client = Client::new(ip);
-    client.ask(at(20000), &[0x80; 172]);
-    assert_eq!(next(&tap, UDP, 20001), 46);
+    client.ask(at(20480), &[0x80; 172]);
+    assert_eq!(next(&tap, UDP, 20481), 46);
     client.ask(at(5060), b"echo");
     assert_eq!(next(&tap, UDP, 5060), 26);
     TcpStream::connect(at(5060)).unwrap();

@@ -182,13 +182,13 @@ fn a_flood_at_one_port_costs_no_neighbour_a_packet() {
     let flood = std::thread::spawn(move || {
         let flooder = Client::new(ip);
         for _ in 0..100_000 {
-            flooder.0.send_to(&[0x80; 172], at(ip, 20006)).unwrap();
+            flooder.0.send_to(&[0x80; 172], at(ip, 20486)).unwrap();
         }
     });
     let clients: Vec<_> = (0..6).map(|_| Client::new(ip)).collect();
     let mut rounds = 0u16;
     while !flood.is_finished() || rounds < 100 {
-        for (client, port) in clients.iter().zip(20000..) {
+        for (client, port) in clients.iter().zip(20480..) {
             let sent = rounds.to_be_bytes();
             assert_eq!(client.ask(at(ip, port), &sent), (sent.to_vec(), at(ip, port ^ 1)));
         }
@@ -207,7 +207,7 @@ fn batching_is_taken_from_the_mapping_and_loses_nothing() {
     let runtime = try_start(batched(batch)).unwrap();
     let clients: Vec<_> = (0..4).map(|_| Client::new(ip)).collect();
     for round in 0..200u8 {
-        for (client, port) in clients.iter().zip(20000..) {
+        for (client, port) in clients.iter().zip(20480..) {
             client.0.send_to(&[round], at(ip, port)).unwrap();
         }
         clients.iter().for_each(|client| assert_eq!(client.receive(), [round]));

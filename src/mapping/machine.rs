@@ -27,18 +27,22 @@ impl Machine {
         };
         let cores: Vec<_> =
             core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let cores = if cores.is_empty() { vec![0] } else { cores };
+        let machine = Self { cores, ..Self::with_cores(1) };
+        machine.with_ports(&read("ip_local_port_range"), &read("ip_local_reserved_ports"))
+    }
+
+    /// The same machine with these ports lent and kept, as the kernel writes them.
+    pub(crate) fn with_ports(self, range: &str, reserved: &str) -> Self {
         Self {
-            cores: if cores.is_empty() { vec![0] } else { cores },
-            ephemeral: range(&read("ip_local_port_range"), char::is_whitespace),
-            reserved: read("ip_local_reserved_ports")
-                .split(',')
-                .filter_map(|r| range(r, |c| c == '-'))
-                .collect(),
+            ephemeral: self::range(range, char::is_whitespace),
+            reserved: reserved.split(',').filter_map(|r| self::range(r, |c| c == '-')).collect(),
+            ..self
         }
     }
 
     /// Can the kernel give a port of this range to some outgoing socket?
-    pub(super) fn may_lend(&self, ports: &RangeInclusive<u16>) -> bool {
+    pub(crate) fn may_lend(&self, ports: &RangeInclusive<u16>) -> bool {
         let Some(ephemeral) = &self.ephemeral else { return false };
         let first = *ports.start().max(ephemeral.start());
         let last = *ports.end().min(ephemeral.end());

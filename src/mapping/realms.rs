@@ -220,7 +220,8 @@ fn unused(check: &mut Check<'_>, at: At<'_>, range: PortRange, shards: u16) {
     let over: Vec<_> = before.into_iter().chain(after).collect();
     if !over.is_empty() {
         let len = range.slice(shards, ShardId(0)).len();
-        let message = format!("media ports {} are unused: {shards} aligned slices of {len}", over.join(" and "));
+        let message =
+            format!("media ports {} are unused: {shards} aligned slices of {len}", over.join(" and "));
         check.warning(at, message, suggested(range, shards));
     }
 }

@@ -92,12 +92,15 @@ pub(super) fn rtp(_: u16) -> Box<dyn FnMut()> {
 }
 
 pub(super) fn rtcp(_: u16) -> Box<dyn FnMut()> {
-    let mut traffic = Traffic::talking();
-    let from = SocketAddr::from((TERMINAL.0, TERMINAL.1 + 1));
+    let (mut traffic, mut turn) = (Traffic::talking(), 0_u32);
+    let from = [TERMINAL, CORE].map(|(ip, port)| SocketAddr::from((ip, port + 1)));
     Box::new(move || {
         let Traffic { relay, stats, now, .. } = &mut traffic;
-        *now = *now + PTIME;
-        assert!(forwarded(relay.handle(*now, port(0, 1), from, black_box(&REPORT), stats)));
+        let realm = turn % 2;
+        *now = *now + PTIME / 2;
+        let at = port(realm as u16, 1);
+        assert!(forwarded(relay.handle(*now, at, from[realm as usize], black_box(&REPORT), stats)));
+        turn += 1;
     })
 }
 

@@ -23,7 +23,7 @@ Via: SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bKnashds7;rport
 Max-Forwards: 70
 From: Alice <sip:alice@example.net>;tag=456248
 To: Alice <sip:alice@example.net>
-Call-ID: CALL-ID@192.168.1.10
+Call-ID: 1j9FpLxk3uxtm8tn@192.168.1.10
 CSeq: 1826 REGISTER
 Contact: <sip:alice@192.168.1.10:5060;ob>;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"
 Expires: 3600
@@ -40,7 +40,7 @@ Via: SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bKnashds8;rport
 Max-Forwards: 70
 From: Alice <sip:alice@198.51.100.10>;tag=9fxced76sl
 To: <sip:bob@198.51.100.10>
-Call-ID: 3848276298220188511@192.168.1.10
+Call-ID: CALL-ID@192.168.1.10
 CSeq: 2 INVITE
 Contact: <sip:alice@192.168.1.10:5060;ob>
 Allow: PRACK, INVITE, ACK, BYE, CANCEL, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, OPTIONS
@@ -72,13 +72,14 @@ a=ptime:20
 a=sendrecv
 ";
 
-fn register(call_id: &str) -> Vec<u8> {
-    REGISTER.replace("CALL-ID", call_id).replace('\n', "\r\n").into_bytes()
+fn register() -> Vec<u8> {
+    REGISTER.replace('\n', "\r\n").into_bytes()
 }
 
-fn invite() -> Vec<u8> {
+fn invite(call_id: &str) -> Vec<u8> {
     let body = DESCRIPTION.replace('\n', "\r\n");
-    let head = INVITE.replace("LENGTH", &body.len().to_string()).replace('\n', "\r\n");
+    let head = INVITE.replace("LENGTH", &body.len().to_string()).replace("CALL-ID", call_id);
+    let head = head.replace('\n', "\r\n");
     (head + &body).into_bytes()
 }
 
@@ -119,10 +120,10 @@ fn arrives(shard: &mut Shard, bytes: &[u8]) -> Option<Output> {
     shard.poll_output()
 }
 
-/// A Call-ID of which another shard takes care.
+/// An INVITE of which another shard takes care.
 fn foreign() -> Vec<u8> {
     let crosses = |bytes: &Vec<u8>| matches!(arrives(&mut shard(), bytes), Some(Output::Cross { .. }));
-    let messages = (0..64).map(|n| register(&format!("1j9FpLxk3uxtm8tn-{n}")));
+    let messages = (10..74).map(|n| invite(&format!("38482762982201885{n}")));
     messages.into_iter().find(crosses).expect("two shards share the Call-IDs")
 }
 
@@ -135,14 +136,14 @@ pub(super) fn dispatch(_: u16) -> Box<dyn FnMut()> {
 }
 
 pub(super) fn scan_register(_: u16) -> Box<dyn FnMut()> {
-    let bytes = register("1j9FpLxk3uxtm8tn");
+    let bytes = register();
     Box::new(move || {
         black_box(Message::parse(black_box(&bytes)).expect("a good REGISTER"));
     })
 }
 
 pub(super) fn scan_invite(_: u16) -> Box<dyn FnMut()> {
-    let bytes = invite();
+    let bytes = invite("3848276298220188511");
     Box::new(move || {
         let message = Message::parse(black_box(&bytes)).expect("a good INVITE");
         black_box(Sdp::parse(message.body()).expect("a good description"));
@@ -150,7 +151,7 @@ pub(super) fn scan_invite(_: u16) -> Box<dyn FnMut()> {
 }
 
 pub(super) fn splice_register(_: u16) -> Box<dyn FnMut()> {
-    let bytes = register("1j9FpLxk3uxtm8tn");
+    let bytes = register();
     Box::new(move || {
         let message = Message::parse(black_box(&bytes)).expect("a good REGISTER");
         assert!(black_box(readdressed(&message).finish()).len() > bytes.len());
@@ -158,7 +159,7 @@ pub(super) fn splice_register(_: u16) -> Box<dyn FnMut()> {
 }
 
 pub(super) fn splice_invite(_: u16) -> Box<dyn FnMut()> {
-    let bytes = invite();
+    let bytes = invite("3848276298220188511");
     Box::new(move || {
         let message = Message::parse(black_box(&bytes)).expect("a good INVITE");
         let body = anchored(&Sdp::parse(message.body()).expect("a good description"));

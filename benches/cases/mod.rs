@@ -29,7 +29,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "policer", what: "a packet is asked for and charged", prepare: media::policer },
     Case {
         name: "dispatch",
-        what: "a REGISTER is handed to the shard of its Call-ID",
+        what: "an INVITE is handed to the shard of its Call-ID",
         prepare: sip::dispatch,
     },
     Case { name: "scan_register", what: "a REGISTER is read", prepare: sip::scan_register },
