@@ -21,8 +21,8 @@ fn options() -> Options {
         r#"(
             shards: Count(1),
             realms: {{
-                "access": (side: Access, address: "{ACCESS}", sip: [Udp(5060)], media: (24000, 24399), keepalive: Off),
-                "core": (side: Core, address: "{CORE}", sip: [Udp(5060)], per_shard: 6000, media: (24000, 24399)),
+                "access": (side: Access, address: "{ACCESS}", sip: [Udp(5060)], media: (24064, 24575), keepalive: Off),
+                "core": (side: Core, address: "{CORE}", sip: [Udp(5060)], per_shard: 6000, media: (24064, 24575)),
             }},
             softswitches: {{ "sx": (realm: "core", targets: ["{SOFTSWITCH}:5060"], domain: "example.net") }},
             mappings: [(access: "access", softswitch: "sx")],
