@@ -1,15 +1,13 @@
 //! Media that the signaling has not agreed to does not pass: before the answer, after the end, above the rate, of
 //! another codec, or in a direction that the description forbids.
 
-#[path = "support/call.rs"]
-mod call;
 mod support;
 
-use call::{NAT_MEDIA, core_request, invite, port, request, response, sdp, sent_to, totals};
 use portolan_shards::io::{DropReason, Verdict};
 use portolan_shards::realm::Mapping;
 use std::sync::Arc;
 use std::time::Duration;
+use support::call::{NAT_MEDIA, core_request, invite, port, request, response, sdp, sent_to, totals};
 use support::{ACCESS, CORE, NAT, Sent, World, mapping};
 
 const CORE_MEDIA: &str = "10.0.0.20:30000";

@@ -1,15 +1,13 @@
 //! What one call costs in memory: everything of Portolan's own, signaling and media.
 
-#[path = "support/call.rs"]
-mod call;
 mod support;
 
-use call::{NAT_MEDIA, core_request, invite, port, request, response, sdp, sent_to, totals};
 use portolan_shards::io::Verdict;
 use portolan_shards::limits::Limits;
 use portolan_shards::realm::{Mapping, PortRange};
 use std::sync::Arc;
 use std::time::Duration;
+use support::call::{NAT_MEDIA, core_request, invite, port, request, response, sdp, sent_to, totals};
 use support::{ACCESS, CORE, NAT, Sent, World, mapping, rtp};
 
 const CALLS: u32 = 10_000;
