@@ -2,14 +2,15 @@
 """Holds Portolan's counters against what tshark counts.
 
 exact.py spray SOURCE ADDRESS PORT...                 40 datagrams of a stranger to each port
-exact.py UNCLAIMED SESSIONS.json ACCESS.pcapng CORE.pcapng
+exact.py ASKED SESSIONS.json ACCESS.pcapng CORE.pcapng
 
 For each ended session that the captures have packets of, each stream and each side:
 
 1. what left by the other side's ports is what was forwarded: packets, RTP payload octets, octets from the IP header on;
 2. what arrived at the side's ports is what was forwarded and what was dropped: packets and octets of UDP payload.
 
-UNCLAIMED packets, and no more, may have arrived that no session counted: those that came after its end.
+The last packets at a port may be in no counter when they came after the session's end, which is told as seconds before
+the sessions were ASKED for (seconds since 1970), give or take a tenth.
 Exit 0 if all is equal, and there were two sessions with RTP, RTCP and drops on both sides.
 """
 import collections
@@ -21,40 +22,43 @@ import sys
 import time
 
 OWN = {"access": "198.51.100.10", "core": "10.0.0.10"}
-FIELDS = "ip.src ip.dst ip.len udp.srcport udp.dstport udp.payload".split()
-# Packets, octets of UDP payload, octets of RTP payload, octets from the IP header on.
+FIELDS = "frame.time_epoch ip.src ip.dst ip.len udp.srcport udp.dstport udp.payload".split()
+# How well the end of a session is known, in seconds.
+SLACK = 0.1
+# Octets of UDP payload, of RTP payload, from the IP header on.
+Packet = collections.namedtuple("Packet", "time udp payload ip")
 Sum = collections.namedtuple("Sum", "packets udp payload ip")
 
 
 def main():
     if sys.argv[1] == "spray":
         return spray(sys.argv[2], sys.argv[3], map(int, sys.argv[4:]))
-    unclaimed, sessions, access, core = sys.argv[1:]
-    wire = {"access": count(access, OWN["access"]), "core": count(core, OWN["core"])}
+    asked, sessions, access, core = sys.argv[1:]
+    wire = {"access": read(access, OWN["access"]), "core": read(core, OWN["core"])}
     with open(sessions) as f:
-        streams = [stream for session in json.load(f)["ended"] for stream in session["streams"]]
-    streams = [s for s in streams if any(at(wire, side, s, "in", kind).packets for side in OWN for kind in (0, 1))]
-    offences, left = [], 0
-    for stream in streams:
+        ended = [(float(asked) - s["ended_seconds_ago"], stream) for s in json.load(f)["ended"] for stream in s["streams"]]
+    ended = [(end, s) for end, s in ended if any(at(wire, side, s, "in", kind) for side in OWN for kind in (0, 1))]
+    streams = [stream for _, stream in ended]
+    offences, late = silent(streams), 0
+    for end, stream in ended:
         for side, other in (("access", "core"), ("core", "access")):
-            wrong, late = judge(wire, stream, side, other)
+            wrong, after = judge(wire, end, stream, side, other)
             offences += wrong
-            left += late
-    if left != int(unclaimed):
-        offences.append(f"{left} packets arrived that no session counted, {unclaimed} after a session's end")
-    offences += silent(streams)
+            late += after
     packets = sum(s[side]["rtp_packets"] + s[side]["rtcp_packets"] + s[side]["dropped"] for s in streams for side in OWN)
-    print(f"{len(streams)} streams, {packets} packets: {len(offences)} offences")
+    print(f"{len(streams)} streams, {packets} packets, {late} after the end: {len(offences)} offences")
     for offence in offences:
         print(f"  {offence}")
     return 1 if offences else 0
 
 
-def judge(wire, stream, side, other):
-    """Offences, and packets that arrived and were not counted."""
+def judge(wire, end, stream, side, other):
+    """Offences, and how many packets arrived after the end."""
     told, offences = stream[side], []
-    out = [at(wire, other, stream, "out", kind) for kind in (0, 1)]
-    come = [at(wire, side, stream, "in", kind) for kind in (0, 1)]
+    out = [total(at(wire, other, stream, "out", kind)) for kind in (0, 1)]
+    come = sorted(at(wire, side, stream, "in", 0) + at(wire, side, stream, "in", 1))
+    late = len(come) - told["rtp_packets"] - told["rtcp_packets"] - told["dropped"]
+    counted = total(come[: len(come) - max(late, 0)])
     for what, is_told, is_seen in (
         ("RTP packets", told["rtp_packets"], out[0].packets),
         ("RTP payload octets", told["rtp_payload_octets"], out[0].payload),
@@ -63,13 +67,13 @@ def judge(wire, stream, side, other):
         ("RTCP octets", told["rtcp_octets"], out[1].udp),
         ("RTCP IP octets", told["rtcp_ip_octets"], out[1].ip),
         ("drops by reason", told["dropped"], sum(told["drops"].values())),
+        ("packets dropped", told["dropped"], counted.packets - out[0].packets - out[1].packets),
+        ("octets dropped", told["dropped_octets"], counted.udp - out[0].udp - out[1].udp),
     ):
         if is_told != is_seen:
             offences.append(f"{side} {told['ports']}: {what}: told {is_told}, seen {is_seen}")
-    late = come[0].packets + come[1].packets - out[0].packets - out[1].packets - told["dropped"]
-    octets = come[0].udp + come[1].udp - out[0].udp - out[1].udp - told["dropped_octets"]
-    if late < 0 or late == 0 and octets != 0:
-        offences.append(f"{side} {told['ports']}: {-late} more counted than arrived, {octets} octets")
+    if late > 0 and come[-late].time < end - SLACK:
+        offences.append(f"{side} {told['ports']}: {late} packets not counted, {end - come[-late].time:.3f} s before the end")
     return offences, late
 
 
@@ -82,23 +86,26 @@ def silent(streams):
 
 
 def at(wire, side, stream, way, kind):
-    return wire[side].get((way, stream[side]["ports"][kind]), Sum(0, 0, 0, 0))
+    return wire[side].get((way, stream[side]["ports"][kind]), [])
 
 
-def count(path, own):
-    """Sums by way and own port."""
+def total(packets):
+    return Sum(len(packets), *(sum(p[n] for p in packets) for n in (1, 2, 3)))
+
+
+def read(path, own):
+    """Packets by way and own port."""
     fields = [part for field in FIELDS for part in ("-e", field)]
     command = ["tshark", "-r", path, "-Y", "udp and not icmp", "-T", "fields", *fields]
-    sums = {}
+    packets = collections.defaultdict(list)
     for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
-        source, target, length, sport, dport, payload = line.split("\t")
+        moment, source, target, length, sport, dport, payload = line.split("\t")
         payload = bytes.fromhex(payload)
+        packet = Packet(float(moment), len(payload), rtp_payload(payload), int(length))
         for way, address, port in (("in", target, dport), ("out", source, sport)):
             if address == own:
-                old = sums.get((way, int(port)), Sum(0, 0, 0, 0))
-                new = (1, len(payload), rtp_payload(payload), int(length))
-                sums[way, int(port)] = Sum(*map(sum, zip(old, new)))
-    return sums
+                packets[way, int(port)].append(packet)
+    return packets
 
 
 def rtp_payload(packet):
