@@ -169,8 +169,8 @@ mistakes! {
         "5:92+4 error: `ice` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
         "5:112+6 error: `secure_media` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
     ];
-    media_rules_of_an_access_realm: "media: (20000, 29999)" => "media: (20000, 29999), ice: Keep, secure_media: Refuse", [];
-    an_unknown_rule_about_ice: "media: (20000, 29999)" => "media: (20000, 29999), ice: Lite", [
+    media_rules_of_an_access_realm: "media: (16384, 32767)" => "media: (16384, 32767), ice: Keep, secure_media: Refuse", [];
+    an_unknown_rule_about_ice: "media: (16384, 32767)" => "media: (16384, 32767), ice: Lite", [
         "4:102+4 error: unknown value `Lite` | one of `Strip`, `Keep`",
     ];
     an_unknown_realm: "realm: \"core\"" => "realm: \"cor\"", [

@@ -89,8 +89,8 @@ fn without_a_marking_packets_are_best_effort() {
     let Some(tap) = tap() else { return eprintln!("skipped: needs CAP_NET_RAW") };
     let ip = "127.0.57.2";
     let _runtime = try_start(mapping(ip, 1)).unwrap();
-    Client::new(ip).ask(SocketAddr::new(ip.parse().unwrap(), 20002), &[0x80; 172]);
-    assert_eq!(next(&tap, UDP, 20003), 0);
+    Client::new(ip).ask(SocketAddr::new(ip.parse().unwrap(), 20482), &[0x80; 172]);
+    assert_eq!(next(&tap, UDP, 20483), 0);
 }
 
 #[test]

@@ -46,8 +46,8 @@ pub(super) fn portolan(site: &Site, home: &Path) -> anyhow::Result<(Peer, Socket
     let (access, core, softswitch) = (site.ip(1), site.ip(2), site.at(3, 5060));
     let text = format!(
         "(\n    shards: Count(1),\n    realms: {{\n        \"access\": (side: Access, address: \"{access}\", \
-         sip: [Udp(5060)], media: (10000, 59999)),\n        \"core\": (side: Core, address: \"{core}\", \
-         sip: [Udp(5060)], per_shard: 6000, media: (10000, 59999)),\n    }},\n    softswitches: {{\"softswitch\": \
+         sip: [Udp(5060)], media: (32768, 65535)),\n        \"core\": (side: Core, address: \"{core}\", \
+         sip: [Udp(5060)], per_shard: 6000, media: (32768, 65535)),\n    }},\n    softswitches: {{\"softswitch\": \
          (realm: \"core\", targets: [\"{softswitch}\"], domain: \"example.net\")}},\n    mappings: [(access: \
          \"access\", softswitch: \"softswitch\")],\n    admin: (listen: None),\n)\n"
     );
