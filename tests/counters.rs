@@ -219,12 +219,18 @@ fn arrived(counters: &Counters) -> (u64, u64) {
 #[test]
 fn every_packet_and_octet_of_a_call_is_accounted_for() {
     let mut call = Call::up();
-    for sequence in 0..50 {
+    for sequence in 0..=50 {
         // Every tenth packet of the terminal is lost on its way here.
-        if sequence % 10 != 5 {
+        if sequence % 10 != 5 && sequence < 50 {
             call.send(0, 0, &rtp(0, sequence, 1, 160), false);
         }
-        call.send(1, 0, &rtp(0, sequence, 2, 80 + usize::from(sequence)), false);
+        // Its address is known by its second packet, however slow this machine is: the other end waits for that.
+        if sequence == 1 {
+            call.running();
+        }
+        if let Some(before) = sequence.checked_sub(1) {
+            call.send(1, 0, &rtp(0, before, 2, 80 + usize::from(before)), false);
+        }
     }
     call.send(0, 1, &report(1, None), false);
     call.send(1, 1, &report(2, Some((1, REPORT_TIME))), false);
