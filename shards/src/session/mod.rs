@@ -54,7 +54,8 @@ pub struct Sessions {
 struct Session {
     opened: Instant,
     legs: [Leg; 2],
-    streams: SmallVec<[Option<Stream>; 2]>,
+    /// Room for one: most calls have no more.
+    streams: SmallVec<[Option<Stream>; 1]>,
     open: bool,
     /// What the offer that opened the session announced to the other side, as long as more forks may answer it.
     announced: Vec<Option<Announced>>,

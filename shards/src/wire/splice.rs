@@ -58,7 +58,9 @@ impl<'a> Splice<'a> {
     /// The message with all edits applied.
     pub fn finish(self) -> Vec<u8> {
         let added: usize = self.edits.iter().map(|e| e.with.len()).sum();
-        let mut out = Vec::with_capacity(self.bytes.len() + added);
+        let removed: usize = self.edits.iter().map(|e| e.span.len()).sum();
+        // Exact: what is sent on is kept for a while, and would keep its spare room.
+        let mut out = Vec::with_capacity(self.bytes.len() + added - removed);
         let mut from = 0;
         for edit in &self.edits {
             out.extend_from_slice(Span { start: from, end: edit.span.start }.of(self.bytes));

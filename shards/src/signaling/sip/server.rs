@@ -99,7 +99,8 @@ impl Sip {
         let Some((invite, _)) = dialog.invite.filter(|(_, invited)| *invited == number) else { return };
         let Some(transaction) = self.transactions.get_mut(invite) else { return };
         transaction.reply_again = None;
-        transaction.ack = Some((flow, ack.clone()));
+        // Where the sender's hop may lose the 2xx, a repeated one goes there; else the ACK is repeated.
+        transaction.ack = transaction.server.transport.is_reliable().then(|| (flow, ack.clone()));
         debug_assert!(transaction.expires >= cx.now || transaction.status.is_some());
     }
 
