@@ -72,7 +72,7 @@ fn affordable(calls: &[u32]) -> Vec<u32> {
 /// Forth and back, so that a machine that grows slower does not bend the curve.
 fn order(count: usize, round: u32) -> Vec<usize> {
     let forth = 0..count;
-    if round % 2 == 0 { forth.collect() } else { forth.rev().collect() }
+    if round.is_multiple_of(2) { forth.collect() } else { forth.rev().collect() }
 }
 
 fn point(site: &Site, options: &CurveOptions, calls: u32) -> anyhow::Result<Figures> {
