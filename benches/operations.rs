@@ -1,34 +1,26 @@
-//! Nanoseconds of what is done for one packet or one message: latch, policer, dispatch, SIP scan and splice.
+//! Times of what is done for one packet or one message: relay, latch, policer, dispatch, SIP scan and splice. Each figure is of
+//! [`TIMES`] operations; the rate of elements is that of single ones.
 
 mod cases;
 
 use cases::{CASES, Case};
-use criterion::{Criterion, criterion_group, criterion_main};
-use std::time::{Duration, Instant};
+use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, criterion_main};
 
 /// So many times from one preparation.
-const TIMES: u16 = 8_192;
+const TIMES: u16 = 1_000;
 
 fn operations(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("operations");
+    group.throughput(Throughput::Elements(TIMES.into()));
     for case in CASES {
-        group.bench_function(case.name, |bench| bench.iter_custom(|times| timed(case, times)));
+        group.bench_function(case.name, |bench| many(bench, case));
     }
     group.finish();
 }
 
-/// The time of so many operations, without their preparation.
-fn timed(case: &Case, times: u64) -> Duration {
-    let (mut left, mut spent) = (times, Duration::ZERO);
-    while left > 0 {
-        let now = left.min(u64::from(TIMES));
-        let mut once = (case.prepare)(TIMES);
-        let start = Instant::now();
-        (0..now).for_each(|_| once());
-        spent += start.elapsed();
-        left -= now;
-    }
-    spent
+fn many(bench: &mut Bencher<'_>, case: &Case) {
+    let prepared = || (case.prepare)(TIMES);
+    bench.iter_batched_ref(prepared, |once| (0..TIMES).for_each(|_| once()), BatchSize::LargeInput);
 }
 
 criterion_group!(benches, operations);

@@ -60,7 +60,7 @@ impl Traffic {
 
     /// A packet time passes: one packet each way.
     fn exchange(&mut self, sequence: u16) {
-        self.now = self.now + PTIME;
+        self.now += PTIME;
         for realm in [0, 1] {
             assert!(forwarded(self.voice(realm, sequence)));
         }
@@ -85,7 +85,7 @@ fn forwarded(verdict: Verdict) -> bool {
 pub(super) fn rtp(_: u16) -> Box<dyn FnMut()> {
     let (mut traffic, mut turn) = (Traffic::talking(), 16_u32);
     Box::new(move || {
-        traffic.now = traffic.now + PTIME / 2;
+        traffic.now += PTIME / 2;
         assert!(forwarded(traffic.voice((turn % 2) as u16, (turn / 2) as u16)));
         turn += 1;
     })
@@ -97,7 +97,7 @@ pub(super) fn rtcp(_: u16) -> Box<dyn FnMut()> {
     Box::new(move || {
         let Traffic { relay, stats, now, .. } = &mut traffic;
         let realm = turn % 2;
-        *now = *now + PTIME / 2;
+        *now += PTIME / 2;
         let at = port(realm as u16, 1);
         assert!(forwarded(relay.handle(*now, at, from[realm as usize], black_box(&REPORT), stats)));
         turn += 1;
