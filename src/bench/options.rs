@@ -32,9 +32,6 @@ pub struct Place {
     /// First two octets of all addresses
     #[arg(long, value_name = "A.B", default_value = "127.9")]
     pub network: String,
-    /// Portolan's `limits.batch_us`; 0 is what it does by itself, 100 what docs/OPERATIONS.md wants at high rates
-    #[arg(long, value_name = "US", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub batch_us: u32,
     /// End with one JSON object
     #[arg(long)]
     pub json: bool,

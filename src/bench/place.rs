@@ -15,8 +15,6 @@ pub(super) struct Site {
     allowed: CpuSet,
     relay: usize,
     generator: usize,
-    /// Portolan's setting.
-    pub(super) batch_us: u32,
 }
 
 impl Site {
@@ -33,7 +31,7 @@ impl Site {
         if relay == generator {
             eprintln!("# one core for all: the generator takes time that the relay needs");
         }
-        let site = Self { network, allowed, relay, generator, batch_us: place.batch_us };
+        let site = Self { network, allowed, relay, generator };
         site.pin(site.generator)?;
         Ok(site)
     }
