@@ -1,16 +1,17 @@
 //! RTP between the ends of many calls at one even pace, each packet stamped: what a relay adds, loses and mistakes.
 //!
 //! One socket an end, as phones have. The kernel notes when a packet comes to a socket, so that the generator's own
-//! tardiness in reading it is no delay of the relay's.
+//! tardiness in reading it is no delay of the relay's. Nothing waits at the sockets, they are asked in the order in which
+//! packets must come: on loopback, waking a waiter would be charged to the relay that sends to it.
 
 use super::kernel::drops;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send, setsockopt};
 use nix::sys::time::TimeSpec;
+use std::collections::VecDeque;
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -20,11 +21,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub const PACKET: usize = 172;
 /// Packets that may leave before the sockets are read again.
 const BURST: u64 = 16;
-/// Sockets that one look may show.
-const READY: usize = 128;
+/// Packets that may be taken before it is looked what is due.
+const TAKEN: usize = 32;
+/// A socket is not asked any more for a packet that has not come after this long; the last sweep finds it.
+const OVERDUE: Duration = Duration::from_millis(100);
 /// The generator never sleeps for longer than this, and this often: where it has a real-time priority, the kernel would
 /// otherwise take the core from it for 50 ms of each second (sched(7)).
-const PAUSE: Duration = Duration::from_micros(50);
+const PAUSE: Duration = Duration::from_micros(70);
 const PAUSE_EACH: Duration = Duration::from_millis(1);
 /// After the last packet was sent, those on their way may take this long.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -35,8 +38,9 @@ const MAGIC: [u8; 4] = *b"bare";
 /// The ends of all calls.
 #[derive(Debug)]
 pub struct Media {
-    epoll: Epoll,
     ends: Vec<End>,
+    /// Which ends must hear a packet, and since when, in the order of sending.
+    awaited: VecDeque<(usize, Instant)>,
     sides: [Ipv4Addr; 2],
     /// The next to send, and how far it is to the one after.
     turn: (usize, usize),
@@ -80,6 +84,18 @@ impl Counts {
         Ok(Self { sent: 0, received: 0, strange: 0, refused: 0, overflowed: 0, delay, lateness })
     }
 
+    /// A packet came to an end in this run. One of an earlier run is nobody's.
+    fn heard(&mut self, stamp: Option<Stamp>, arrived: u64, (end, run): (usize, u32)) {
+        match stamp {
+            Some(stamp) if stamp.run != run => {}
+            Some(stamp) if stamp.end as usize == end ^ 1 => {
+                self.received += 1;
+                self.delay.saturating_record(arrived.saturating_sub(stamp.sent).max(1));
+            }
+            _ => self.strange += 1,
+        }
+    }
+
     /// Packets that did not arrive.
     pub fn lost(&self) -> u64 {
         self.sent.saturating_sub(self.received)
@@ -112,13 +128,13 @@ impl Media {
     /// `first_port` on.
     ///
     /// # Errors
-    /// A socket cannot be had, bound or watched.
+    /// A socket cannot be had or bound.
     pub fn open(calls: u32, sides: [Ipv4Addr; 2], first_port: u16) -> anyhow::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot poll")?;
         let count = calls as usize * 2;
         let control = nix::cmsg_space!(TimeSpec);
         let turn = (0, stride(count));
-        let mut media = Self { epoll, ends: Vec::with_capacity(count), sides, turn, run: 0, control };
+        let (ends, awaited) = (Vec::with_capacity(count), VecDeque::new());
+        let mut media = Self { ends, awaited, sides, turn, run: 0, control };
         for call in 0..calls {
             let port =
                 u16::try_from(u32::from(first_port) + call * 2).context("too many calls for the ports")?;
@@ -133,7 +149,6 @@ impl Media {
         let socket = UdpSocket::bind(address).with_context(|| format!("cannot bind {address}"))?;
         setsockopt(&socket, ReceiveTimestampns, &true).context("no time stamps are to be had")?;
         let index = self.ends.len();
-        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
         let mut packet = [0xFF; PACKET];
         packet[..12].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         packet[8..12].copy_from_slice(&(0x1000_0000 + index as u32).to_be_bytes());
@@ -173,9 +188,10 @@ impl Media {
     /// the plan says, whatever became of the others. Returns when the last ones have come, or had their time.
     ///
     /// # Errors
-    /// Polling fails.
+    /// A histogram cannot be made.
     pub fn run(&mut self, packets_per_s: f64, length: Duration) -> anyhow::Result<Counts> {
         self.run += 1;
+        self.awaited.clear();
         let before = self.overflowed();
         let mut counts = Counts::new()?;
         let gap = 1e9 / packets_per_s;
@@ -184,18 +200,28 @@ impl Media {
         let mut paused = start;
         while counts.sent + counts.refused < total {
             let caught_up = self.send_due(start, gap, total, &mut counts);
-            self.receive(&mut counts)?;
+            self.receive(&mut counts);
             if caught_up && paused.elapsed() >= PAUSE_EACH {
                 std::thread::sleep(PAUSE);
                 paused = Instant::now();
             }
         }
-        let end = Instant::now() + DRAIN;
-        while counts.received + counts.strange < counts.sent && Instant::now() < end {
-            self.receive(&mut counts)?;
-        }
+        self.sweep(&mut counts);
         counts.overflowed = self.overflowed().saturating_sub(before);
         Ok(counts)
+    }
+
+    /// Take what is still on its way, wherever it comes.
+    fn sweep(&mut self, counts: &mut Counts) {
+        let end = Instant::now() + DRAIN;
+        loop {
+            for index in 0..self.ends.len() {
+                while self.take(index, counts) {}
+            }
+            if counts.received >= counts.sent || Instant::now() >= end {
+                return;
+            }
+        }
     }
 
     fn overflowed(&self) -> u64 {
@@ -212,31 +238,40 @@ impl Media {
             }
             counts.lateness.saturating_record((elapsed - due).max(1));
             let sent = self.ends[self.turn.0].send(self.run);
+            if sent {
+                self.awaited.push_back((self.turn.0 ^ 1, Instant::now()));
+            }
             self.turn.0 = (self.turn.0 + self.turn.1) % self.ends.len();
             if sent { counts.sent += 1 } else { counts.refused += 1 }
         }
         false
     }
 
-    fn receive(&mut self, counts: &mut Counts) -> anyhow::Result<()> {
-        let mut events = [EpollEvent::empty(); READY];
-        let ready = match self.epoll.wait(&mut events, 0) {
-            Ok(ready) => ready,
-            Err(Errno::EINTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        for event in &events[..ready] {
-            self.take(event.data() as usize, counts);
+    /// Ask the sockets where a packet must have come. One that has none yet is asked again after the others.
+    fn receive(&mut self, counts: &mut Counts) {
+        for _ in 0..TAKEN {
+            let Some((index, since)) = self.awaited.pop_front() else { return };
+            if self.take(index, counts) {
+                continue;
+            }
+            if since.elapsed() < OVERDUE {
+                self.awaited.push_back((index, since));
+            }
+            return;
         }
-        Ok(())
     }
 
-    /// One packet of a socket that has some.
-    fn take(&mut self, index: usize, counts: &mut Counts) {
+    /// One packet of a socket; false when it has none.
+    fn take(&mut self, index: usize, counts: &mut Counts) -> bool {
         let mut packet = [0; 2048];
         let (fd, flags) = (self.ends[index].socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
         let mut room = [IoSliceMut::new(&mut packet)];
-        let Ok(got) = recvmsg::<()>(fd, &mut room, Some(&mut self.control), flags) else { return };
+        let got = match recvmsg::<()>(fd, &mut room, Some(&mut self.control), flags) {
+            Ok(got) => got,
+            // A report about an earlier packet, whose port was closed; what came is still behind it.
+            Err(Errno::ECONNREFUSED) => return true,
+            Err(_) => return false,
+        };
         let arrived = got.cmsgs().find_map(|message| match message {
             ControlMessageOwned::ScmTimestampns(time) => {
                 Some(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
@@ -244,16 +279,9 @@ impl Media {
             _ => None,
         });
         let length = got.bytes;
-        let Some(stamp) = Stamp::read(&packet[..length]) else { return counts.strange += 1 };
-        if stamp.run != self.run {
-            return;
-        }
-        if stamp.end as usize != index ^ 1 {
-            return counts.strange += 1;
-        }
-        counts.received += 1;
-        let arrived = arrived.unwrap_or_else(wall_clock);
-        counts.delay.saturating_record(arrived.saturating_sub(stamp.sent).max(1));
+        let stamp = Stamp::read(&packet[..length]);
+        counts.heard(stamp, arrived.unwrap_or_else(wall_clock), (index, self.run));
+        true
     }
 }
 
