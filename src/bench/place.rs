@@ -15,6 +15,8 @@ pub(super) struct Site {
     allowed: CpuSet,
     relay: usize,
     generator: usize,
+    /// Portolan's.
+    pub(super) batch_us: u32,
 }
 
 impl Site {
@@ -31,7 +33,7 @@ impl Site {
         if relay == generator {
             eprintln!("# one core for all: the generator takes time that the relay needs");
         }
-        let site = Self { network, allowed, relay, generator };
+        let site = Self { network, allowed, relay, generator, batch_us: place.batch_us };
         site.pin(site.generator)?;
         Ok(site)
     }
