@@ -32,9 +32,9 @@ pub struct Place {
     /// First two octets of all addresses
     #[arg(long, value_name = "A.B", default_value = "127.9")]
     pub network: String,
-    /// Portolan's `limits.batch_us`
-    #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub batch_us: u32,
+    /// Portolan's `limits.batch_us`; without it, what Portolan does by itself
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub batch_us: Option<u32>,
     /// End with one JSON object
     #[arg(long)]
     pub json: bool,

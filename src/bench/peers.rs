@@ -19,6 +19,8 @@ struct Outcome {
     media: MediaOutcome,
     signaling: SignalingOutcome,
     invalid_rounds: u32,
+    /// Portolan's `limits.batch_us`; `null`: as it comes.
+    batch_us: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -72,6 +74,7 @@ pub(super) fn run(options: &PeersOptions) -> anyhow::Result<bool> {
         invalid_rounds: media.invalid + signaling.invalid,
         media: judge_media(&media, shape),
         signaling: judge_signaling(&signaling, options.call_rate),
+        batch_us: options.place.batch_us,
     };
     tell(&outcome);
     if options.place.json {

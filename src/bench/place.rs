@@ -15,8 +15,8 @@ pub(super) struct Site {
     allowed: CpuSet,
     relay: usize,
     generator: usize,
-    /// Portolan's.
-    pub(super) batch_us: u32,
+    /// Portolan's, where it is not to be its own.
+    pub(super) batch_us: Option<u32>,
 }
 
 impl Site {

@@ -49,8 +49,8 @@ pub(super) fn portolan(site: &Site, home: &Path) -> anyhow::Result<(Peer, Socket
          sip: [Udp(5060)], media: (32768, 65535)),\n        \"core\": (side: Core, address: \"{core}\", \
          sip: [Udp(5060)], per_shard: 6000, media: (32768, 65535)),\n    }},\n    softswitches: {{\"softswitch\": \
          (realm: \"core\", targets: [\"{softswitch}\"], domain: \"example.net\")}},\n    mappings: [(access: \
-         \"access\", softswitch: \"softswitch\")],\n    limits: (batch_us: {}),\n    admin: (listen: None),\n)\n",
-        site.batch_us
+         \"access\", softswitch: \"softswitch\")],\n    limits: ({}),\n    admin: (listen: None),\n)\n",
+        site.batch_us.map(|us| format!("batch_us: {us}")).unwrap_or_default()
     );
     let file = home.join("portolan.ron");
     std::fs::write(&file, text).context("cannot write a configuration")?;

@@ -27,7 +27,7 @@ const TAKEN: usize = 32;
 const OVERDUE: Duration = Duration::from_millis(100);
 /// The generator never sleeps for longer than this, and this often: where it has a real-time priority, the kernel would
 /// otherwise take the core from it for 50 ms of each second (sched(7)).
-const PAUSE: Duration = Duration::from_micros(70);
+const PAUSE: Duration = Duration::from_micros(120);
 const PAUSE_EACH: Duration = Duration::from_millis(1);
 /// After the last packet was sent, those on their way may take this long.
 const DRAIN: Duration = Duration::from_millis(200);
