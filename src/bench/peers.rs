@@ -91,7 +91,7 @@ fn rounds<F>(
     let mut turns = Turns { ours: Vec::new(), theirs: Vec::new(), invalid: 0 };
     let mut why = None;
     while turns.ours.len() < rounds as usize && turns.invalid <= REPEATS {
-        let first_is_ours = turns.ours.len() % 2 == 0;
+        let first_is_ours = turns.ours.len().is_multiple_of(2);
         let (first, first_limited) = turn(first_is_ours)?;
         let (second, second_limited) = turn(!first_is_ours)?;
         why = first_limited.or(second_limited);
