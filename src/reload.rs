@@ -275,6 +275,10 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
         let told = |realm: &Realm| realm.sip.iter().map(summary::listener).collect::<Vec<_>>().join(" ");
         parts.push(format!("sip {} -> {}", told(old), told(new)));
     }
+    change("mgcp", &old.mgcp, &new.mgcp, &mut parts);
+    change("h248", &old.h248, &new.h248, &mut parts);
+    change("per_shard_mgcp", &old.per_shard_mgcp, &new.per_shard_mgcp, &mut parts);
+    change("gateways", &old.gateways, &new.gateways, &mut parts);
     change("per_shard", &old.per_shard, &new.per_shard, &mut parts);
     change("per_shard_tls", &old.per_shard_tls, &new.per_shard_tls, &mut parts);
     change("large", &old.large, &new.large, &mut parts);
@@ -298,6 +302,7 @@ fn softswitch_changes(old: &Peer<'_>, new: &Peer<'_>) -> Vec<String> {
     if named {
         change("servers", &old.targets, &new.targets, &mut parts);
     }
+    change("protocol", &old.proto, &new.proto, &mut parts);
     change("realm", &old.realm.0, &new.realm.0, &mut parts);
     change("sources", &old.sources, &new.sources, &mut parts);
     change("domain", &old.domain, &new.domain, &mut parts);
@@ -351,9 +356,11 @@ fn try_listeners(old: &Mapping, new: &Mapping) -> Result<(), String> {
 fn listeners(mapping: &Mapping) -> impl Iterator<Item = (Transport, SocketAddr)> {
     mapping.realms.iter().flat_map(|realm| {
         let shared =
-            realm.sip.iter().map(|&(transport, port)| (transport, SocketAddr::new(realm.address, port)));
+            realm.services().map(|(_, transport, port)| (transport, SocketAddr::new(realm.address, port)));
         let homes = (0..mapping.shards).flat_map(|shard| mapping.homes(realm, ShardId(shard)));
-        shared.chain(homes).collect::<Vec<_>>()
+        let mgcp = (0..mapping.shards).filter_map(|shard| realm.home_mgcp(ShardId(shard)));
+        let mgcp = mgcp.map(|address| (Transport::Udp, address));
+        shared.chain(homes).chain(mgcp).collect::<Vec<_>>()
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::mapping::{Loaded, Target};
 use crate::tls::RealmTls;
 use portolan_shards::realm::{Large, Mapping, PortRange, Realm, Registration, Route, Softswitch, Way};
-use portolan_shards::types::{RealmId, ShardId, Side, Transport};
+use portolan_shards::types::{Proto, RealmId, ShardId, Side, Transport};
 use std::fmt;
 
 /// What a configuration amounts to.
@@ -65,20 +65,30 @@ fn realm_line(realm: &Realm, shards: u16) -> String {
         true => String::new(),
         false => format!(" (told as {})", realm.advertised),
     };
-    let sip: Vec<_> = realm.sip.iter().map(listener).collect();
+    let listeners = listeners(realm);
     let own = realm.per_shard.map_or_else(String::new, |port| format!(", shards' own from {port}"));
     let tls = realm.per_shard_tls.map_or_else(String::new, |port| format!(" (TLS {port})"));
+    let lent = realm
+        .gateways
+        .map_or_else(String::new, |ports| format!(", gateways' own {}-{}", ports.first, ports.last));
     let large = if realm.large == Large::Tcp { ", large requests by TCP" } else { "" };
     let media = realm.media;
     let pairs = media.slice(shards, ShardId(0)).len() / 2;
     format!(
-        "{side} realm \"{}\": {}{told}, sip {}{own}{tls}{large}, media {}-{} ({pairs} pairs a shard)",
-        realm.name,
-        realm.address,
-        sip.join(" "),
-        media.first,
-        media.last,
+        "{side} realm \"{}\": {}{told}, {listeners}{own}{tls}{lent}{large}, media {}-{} ({pairs} pairs a shard)",
+        realm.name, realm.address, media.first, media.last,
     )
+}
+
+/// The listeners of each protocol that the realm has one for.
+fn listeners(realm: &Realm) -> String {
+    let of = |proto: Proto| {
+        let services = realm.services().filter(move |(spoken, ..)| *spoken == proto);
+        services.map(|(_, transport, port)| listener(&(transport, port))).collect::<Vec<_>>()
+    };
+    let each = Proto::ALL.into_iter().map(|proto| (proto, of(proto)));
+    let told = each.filter(|(proto, all)| *proto == Proto::Sip || !all.is_empty());
+    told.map(|(proto, all)| format!("{} {}", proto.label(), all.join(" "))).collect::<Vec<_>>().join(", ")
 }
 
 /// A listener in a few letters.
@@ -96,7 +106,12 @@ pub(crate) fn tls(tls: &RealmTls) -> String {
 }
 
 fn softswitch_line(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target]) -> String {
-    let Softswitch { name, probe, patience, domain, .. } = softswitch;
+    let Softswitch { name, proto, probe, patience, domain, .. } = softswitch;
+    let kind = match proto {
+        Proto::Sip => "softswitch",
+        Proto::Mgcp => "call agent",
+        Proto::H248 => "controller",
+    };
     let realm = realm_name(mapping, softswitch.realm);
     let domain = domain.as_ref().map_or_else(String::new, |domain| format!(", domain {domain}"));
     let probe = probe.map_or_else(String::new, |probe| format!(", probed each {} s", probe.as_secs()));
@@ -104,7 +119,7 @@ fn softswitch_line(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target
         true => String::new(),
         false => format!(", patience {} s", patience.as_secs()),
     };
-    format!("softswitch \"{name}\": {} through \"{realm}\"{domain}{probe}{patience}", list(targets))
+    format!("{kind} \"{name}\": {} through \"{realm}\"{domain}{probe}{patience}", list(targets))
 }
 
 fn list<T: ToString>(all: &[T]) -> String {

@@ -4,7 +4,7 @@
 //! under, so a reload touches new sessions only.
 
 use crate::limits::Limits;
-use crate::types::{RealmId, ShardId, Side, Transport};
+use crate::types::{Proto, RealmId, ShardId, Side, Transport};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -46,10 +46,19 @@ pub struct Realm {
     pub advertised: IpAddr,
     /// Shared signaling listeners (every shard binds each with SO_REUSEPORT).
     pub sip: Vec<(Transport, u16)>,
+    /// The same for MGCP (UDP).
+    pub mgcp: Vec<u16>,
+    /// The same for H.248, text and binary alike.
+    pub h248: Vec<(Transport, u16)>,
     /// Core realms: the UDP and TCP signaling port of shard 0; shard n has this plus n.
     pub per_shard: Option<u16>,
     /// Core realms: the TLS port of shard 0; shard n has this plus n. Needed where a softswitch is reached by TLS.
     pub per_shard_tls: Option<u16>,
+    /// Core realms: the MGCP port of shard 0; shard n has this plus n. Needed where a call agent is reached.
+    pub per_shard_mgcp: Option<u16>,
+    /// Core realms: UDP ports of which each H.248 gateway is lent one, so that its controller can tell it from the
+    /// others by its address. Needed where a controller is reached by UDP.
+    pub gateways: Option<PortRange>,
     /// Requests that are too large for a datagram (RFC 3261 section 18.1.1) toward softswitches of this realm.
     pub large: Large,
     /// First and last media port, shared by all shards.
@@ -84,8 +93,12 @@ impl Realm {
             address,
             advertised: address,
             sip: Vec::new(),
+            mgcp: Vec::new(),
+            h248: Vec::new(),
             per_shard: None,
             per_shard_tls: None,
+            per_shard_mgcp: None,
+            gateways: None,
             large: Large::default(),
             media,
             learn_net: false,
@@ -104,9 +117,22 @@ impl Realm {
         base.map(|base| SocketAddr::new(self.address, base + shard.0))
     }
 
+    /// The address that a call agent's answers to the given shard come home to (core realms).
+    pub fn home_mgcp(&self, shard: ShardId) -> Option<SocketAddr> {
+        self.per_shard_mgcp.map(|base| SocketAddr::new(self.address, base + shard.0))
+    }
+
+    /// The shared listeners of all protocols.
+    pub fn services(&self) -> impl Iterator<Item = (Proto, Transport, u16)> {
+        let sip = self.sip.iter().map(|&(transport, port)| (Proto::Sip, transport, port));
+        let mgcp = self.mgcp.iter().map(|&port| (Proto::Mgcp, Transport::Udp, port));
+        let h248 = self.h248.iter().map(|&(transport, port)| (Proto::H248, transport, port));
+        sip.chain(mgcp).chain(h248)
+    }
+
     /// Is this one of the shared listeners?
     pub fn listens(&self, transport: Transport, port: u16) -> bool {
-        self.sip.contains(&(transport, port))
+        self.services().any(|(_, by, at)| (by, at) == (transport, port))
     }
 
     /// The first shared signaling address, as bound.
@@ -199,6 +225,13 @@ impl PortRange {
         (1..16).rev().map(|bits| 1 << bits).find(fits).unwrap_or(0)
     }
 
+    /// The share of one shard of ports that are lent one by one: equal, contiguous parts.
+    pub fn share(self, shards: u16, shard: ShardId) -> std::ops::Range<u16> {
+        let each = (self.len() / usize::from(shards.max(1))) as u16;
+        let first = self.first + shard.0 * each;
+        first..first + each
+    }
+
     /// Number of ports.
     pub const fn len(self) -> usize {
         (self.last as usize + 1).saturating_sub(self.first as usize)
@@ -222,6 +255,8 @@ pub struct Softswitch {
     pub name: String,
     /// The core realm it is reached through.
     pub realm: RealmId,
+    /// What it speaks: a softswitch by SIP, a call agent by MGCP, a media gateway controller by H.248.
+    pub proto: Proto,
     /// Where requests go, in the order of their priorities. Empty while no name could be resolved.
     pub targets: Vec<Server>,
     /// Sources whose requests are accepted, besides the targets' addresses.
@@ -246,6 +281,7 @@ impl Softswitch {
         Self {
             name: name.to_owned(),
             realm,
+            proto: Proto::Sip,
             targets,
             sources: Vec::new(),
             domain: None,
@@ -425,16 +461,31 @@ impl Mapping {
     pub fn route(&self, from: RealmId, domain: &str) -> Option<(&Route, &Arc<Softswitch>)> {
         let fits = |route: &&Route| {
             route.access == from
+                && self.speaks(route, Proto::Sip)
                 && (route.domains.is_empty() || route.domains.iter().any(|d| d.eq_ignore_ascii_case(domain)))
         };
         let route = self.routes.iter().find(fits)?;
         Some((route, self.softswitches.get(route.softswitch)?))
     }
 
+    /// What serves the gateways of the access realm `from` that speak this protocol.
+    pub fn agent(&self, from: RealmId, proto: Proto) -> Option<&Arc<Softswitch>> {
+        let route = self.routes.iter().find(|route| route.access == from && self.speaks(route, proto))?;
+        self.softswitches.get(route.softswitch)
+    }
+
+    fn speaks(&self, route: &Route, proto: Proto) -> bool {
+        self.softswitches.get(route.softswitch).is_some_and(|softswitch| softswitch.proto == proto)
+    }
+
     /// The transports that a shard's own port of this realm must listen on, with their addresses.
     pub fn homes(&self, realm: &Realm, shard: ShardId) -> Vec<(Transport, SocketAddr)> {
         let spoken = |transport| {
-            let servers = self.softswitches.iter().filter(|s| s.realm == realm.id).flat_map(|s| &s.targets);
+            let servers = self
+                .softswitches
+                .iter()
+                .filter(|s| s.realm == realm.id && s.proto == Proto::Sip)
+                .flat_map(|s| &s.targets);
             let listed = realm.sip.iter().any(|&(listed, _)| listed == transport);
             let large = transport == Transport::Tcp && realm.large == Large::Tcp;
             transport == Transport::Udp

@@ -210,8 +210,10 @@ impl Shard {
     }
 
     fn listens(&self, realm: &Realm, transport: Transport, local: SocketAddr) -> bool {
-        let home = || realm.home(self.id, transport) == Some(local);
-        realm.address == local.ip() && (realm.listens(transport, local.port()) || home())
+        let home =
+            || realm.home(self.id, transport) == Some(local) || realm.home_mgcp(self.id) == Some(local);
+        let lent = || realm.gateways.is_some_and(|ports| ports.contains(local.port()));
+        realm.address == local.ip() && (realm.listens(transport, local.port()) || home() || lent())
     }
 
     /// Close the connections by which nothing has come for too long.
@@ -308,27 +310,23 @@ impl Shard {
 
 /// The listeners that a mapping asks of one shard.
 fn wanted(mapping: &Mapping, shard: ShardId) -> Vec<Listener> {
-    let shared = mapping.realms.iter().flat_map(|realm| {
-        let listener = |&(transport, port)| Listener {
+    let each = |realm: &Arc<Realm>| {
+        let at = |proto, transport, address, shared| Listener {
             realm: realm.id,
-            proto: Proto::Sip,
-            transport,
-            address: SocketAddr::new(realm.address, port),
-            shared: true,
-        };
-        realm.sip.iter().map(listener).collect::<Vec<_>>()
-    });
-    let own = mapping.realms.iter().flat_map(|realm| {
-        let own = |(transport, address)| Listener {
-            realm: realm.id,
-            proto: Proto::Sip,
+            proto,
             transport,
             address,
-            shared: false,
+            shared,
         };
-        mapping.homes(realm, shard).into_iter().map(own).collect::<Vec<_>>()
-    });
-    shared.chain(own).collect()
+        let shared = realm
+            .services()
+            .map(|(proto, transport, port)| at(proto, transport, SocketAddr::new(realm.address, port), true));
+        let homes = mapping.homes(realm, shard).into_iter();
+        let own = homes.map(|(transport, address)| at(Proto::Sip, transport, address, false));
+        let mgcp = realm.home_mgcp(shard).map(|address| at(Proto::Mgcp, Transport::Udp, address, false));
+        shared.chain(own).chain(mgcp).collect::<Vec<_>>()
+    };
+    mapping.realms.iter().flat_map(each).collect()
 }
 
 fn same_place(one: &Listener, other: &Listener) -> bool {

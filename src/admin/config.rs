@@ -59,7 +59,11 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
         "address": realm.address,
         "advertised": realm.advertised,
         "sip": realm.sip.iter().map(summary::listener).collect::<Vec<_>>(),
+        "mgcp": realm.mgcp,
+        "h248": realm.h248.iter().map(summary::listener).collect::<Vec<_>>(),
         "per_shard": realm.per_shard,
+        "per_shard_mgcp": realm.per_shard_mgcp,
+        "gateways": realm.gateways.map(|ports| [ports.first, ports.last]),
         "per_shard_tls": realm.per_shard_tls,
         "large": match realm.large {
             Large::Udp => "udp",
@@ -97,6 +101,7 @@ fn softswitch(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target]) ->
     json!({
         "name": softswitch.name,
         "realm": name(mapping, softswitch.realm),
+        "protocol": softswitch.proto.label(),
         "targets": targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "servers": softswitch.targets.iter().map(|server| format!("{server:?}")).collect::<Vec<_>>(),
         "sources": softswitch.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -4,6 +4,7 @@
 //! `conf.d/*.ron` beside the main file add realms, softswitches and mappings.
 
 mod check;
+mod gateways;
 mod intern;
 mod machine;
 mod merge;

@@ -47,8 +47,14 @@ pub(super) struct RawRealm {
     pub(super) advertised: Option<String>,
     #[serde(default)]
     pub(super) sip: Vec<RawListener>,
+    #[serde(default)]
+    pub(super) mgcp: Vec<RawListener>,
+    #[serde(default)]
+    pub(super) h248: Vec<RawListener>,
     pub(super) per_shard: Option<u16>,
     pub(super) per_shard_tls: Option<u16>,
+    pub(super) per_shard_mgcp: Option<u16>,
+    pub(super) gateways: Option<(u16, u16)>,
     pub(super) large: Option<RawLarge>,
     pub(super) tls: Option<RawTls>,
     pub(super) media: (u16, u16),
@@ -133,10 +139,21 @@ pub(super) enum RawMethod {
     Off,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename = "Protocol")]
+pub(super) enum RawProtocol {
+    #[default]
+    Sip,
+    Mgcp,
+    H248,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename = "Softswitch", deny_unknown_fields)]
 pub(super) struct RawSoftswitch {
     pub(super) realm: String,
+    #[serde(default)]
+    pub(super) protocol: RawProtocol,
     pub(super) targets: Vec<RawTarget>,
     #[serde(default)]
     pub(super) sources: Vec<String>,

@@ -1,9 +1,10 @@
 //! Checks of softswitches and of the mappings that lead to them.
 
 use super::check::Check;
+use super::gateways;
 use super::merge::Item;
 use super::place::At;
-use super::raw::{RawMapping, RawRealm, RawRegistration, RawSide, RawSoftswitch, RawWay};
+use super::raw::{RawMapping, RawProtocol, RawRealm, RawRegistration, RawSide, RawSoftswitch, RawWay};
 use super::syntax::choices;
 use super::target::{Target, targets};
 use ipnet::IpNet;
@@ -64,6 +65,8 @@ fn softswitch(
     let (raw, at) = (&item.raw, item.at);
     let realm = known.realm(check, at.field("realm"), &raw.realm, RawSide::Core);
     let targets = targets(check, at.field("targets"), &raw.targets, realm);
+    let proto = gateways::proto(raw.protocol);
+    gateways::reachable(check, at.field("targets"), proto, &targets, realm);
     let each_source = raw.sources.iter().enumerate();
     let sources: Vec<_> =
         each_source.filter_map(|(n, text)| source(check, at.field("sources").nth(n), text)).collect();
@@ -78,7 +81,7 @@ fn softswitch(
     let servers = targets.iter().filter_map(Target::server).collect();
     let overload = raw.overload;
     let bare = Softswitch::new(&item.name, realm?.id, servers);
-    let softswitch = Softswitch { sources, domain, probe, patience, overload, ..bare };
+    let softswitch = Softswitch { proto, sources, domain, probe, patience, overload, ..bare };
     Some((softswitch, targets))
 }
 
@@ -118,7 +121,7 @@ pub(super) fn routes(
     softswitches: &[Item<'_, RawSoftswitch>],
 ) -> Vec<Route> {
     let routes: Vec<_> = items.iter().filter_map(|item| route(check, item, known, softswitches)).collect();
-    unreachable(check, items);
+    unreachable(check, items, softswitches);
     unserved(check, items, known);
     routes
 }
@@ -172,13 +175,21 @@ fn registration(check: &mut Check<'_>, at: At<'_>, raw: &RawRegistration) -> Reg
 }
 
 /// First match wins: what an earlier mapping takes whole is never asked of a later one.
-fn unreachable(check: &mut Check<'_>, items: &[Item<'_, RawMapping>]) {
-    let mut taken: HashSet<(&str, String)> = HashSet::new();
+fn unreachable(
+    check: &mut Check<'_>,
+    items: &[Item<'_, RawMapping>],
+    softswitches: &[Item<'_, RawSoftswitch>],
+) {
+    let spoken = |name: &str| {
+        let named = softswitches.iter().find(|item| item.name == name);
+        named.map_or(RawProtocol::Sip, |item| item.raw.protocol)
+    };
+    let mut taken: HashSet<((&str, RawProtocol), String)> = HashSet::new();
     for Item { raw, at, .. } in items {
-        let access = raw.access.as_str();
+        let access = (raw.access.as_str(), spoken(&raw.softswitch));
         if taken.contains(&(access, String::new())) {
             let hint = "remove it, or put it before the one without `domains`";
-            check.error(*at, format!("never used: an earlier mapping takes all of \"{access}\""), hint);
+            check.error(*at, format!("never used: an earlier mapping takes all of \"{}\"", raw.access), hint);
             continue;
         }
         if raw.domains.is_empty() {
@@ -186,7 +197,7 @@ fn unreachable(check: &mut Check<'_>, items: &[Item<'_, RawMapping>]) {
         }
         for (n, domain) in raw.domains.iter().enumerate() {
             if !taken.insert((access, domain.to_ascii_lowercase())) {
-                let message = format!("the domain \"{domain}\" of \"{access}\" is mapped twice");
+                let message = format!("the domain \"{domain}\" of \"{}\" is mapped twice", raw.access);
                 check.error(at.field("domains").nth(n), message, "keep the first: it wins");
             }
         }

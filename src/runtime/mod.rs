@@ -236,12 +236,15 @@ fn placement(cores: &[usize], shard: ShardId) -> Placement {
 fn sizes(mapping: &Mapping) -> Sizes {
     let sockets = |realm: &Arc<Realm>| {
         let ports = realm.media.slice(mapping.shards, ShardId(0)).len();
-        ports + realm.sip.len() + usize::from(realm.per_shard.is_some())
+        let lent = realm.gateways.map_or(0, |ports| ports.share(mapping.shards, ShardId(0)).len());
+        let own = usize::from(realm.per_shard.is_some()) + usize::from(realm.per_shard_mgcp.is_some());
+        ports + realm.services().count() + own + lent
     };
     let wanted: usize = mapping.realms.iter().map(sockets).sum();
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(MIN_SOCKETS);
     let allowed = u32::try_from(open_files()).unwrap_or(u32::MAX);
-    let listeners = mapping.realms.iter().map(|realm| realm.sip.len() + 2).sum::<usize>().max(MIN_LISTENERS);
+    let listeners =
+        mapping.realms.iter().map(|realm| realm.services().count() + 2).sum::<usize>().max(MIN_LISTENERS);
     let streams = u32::try_from(mapping.limits.streams + listeners).unwrap_or(u32::MAX);
     Sizes { sockets: wanted.min(allowed), streams, ..Sizes::default() }
 }

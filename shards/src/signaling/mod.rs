@@ -1,8 +1,10 @@
 //! Protocol state machines, a folder each. They reach sessions and the world only through [`Cx`].
 
 pub mod adapters;
+pub mod h248;
 mod ice;
 pub mod label;
+pub mod mgcp;
 mod rate;
 pub mod sdp;
 pub mod sip;
