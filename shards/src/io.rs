@@ -232,6 +232,9 @@ drop_reasons! {
     Amplifying => "amplifying",
     /// A new request to a server that wants fewer of them (RFC 7339).
     Overload => "overload",
+    /// A restart of a gateway while its call agent is sent enough of them (RFC 3435 section 4.4.6), or a command while it is
+    /// still looked into who else sends in that name.
+    Avalanche => "avalanche",
     /// A connection on which a message, a handshake or a dialling took too long.
     Stall => "stall",
     /// A label that does not open: forged, foreign, or sealed under an older key.

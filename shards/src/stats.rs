@@ -2,6 +2,7 @@
 
 use crate::histogram::Reception;
 use crate::io::DropReason;
+use crate::wire::mgcp::Verb;
 
 /// Number of drop reasons.
 pub const REASONS: usize = DropReason::ALL.len();
@@ -31,6 +32,8 @@ pub struct Stats {
     pub drops: [u64; REASONS],
     /// Requests received by method, in the order of [`METHODS`].
     pub requests: [u64; METHODS.len()],
+    /// MGCP commands received by verb, in the order of [`Verb::ALL`].
+    pub mgcp_commands: [u64; Verb::ALL.len()],
     /// Responses received by class: 1xx to 6xx.
     pub responses: [u64; 6],
     /// Requests that we answered ourselves with an error, by class 3xx to 6xx (index 0 to 3).
@@ -89,6 +92,14 @@ pub struct Stats {
     pub bindings: u64,
     /// Gauge: dialogs now.
     pub dialogs: u64,
+    /// Gauge: gateways that a call agent has accepted and that answer.
+    pub gateways: u64,
+    /// Gateways that came by another flow when the one before had become silent.
+    pub gateways_moved: u64,
+    /// Ended connections of which the gateway said what it had sent, and that agreed with what came.
+    pub reports_agreed: u64,
+    /// The same, and it did not.
+    pub reports_contradicted: u64,
     /// Gauge: transactions now.
     pub transactions: u64,
     /// Keepalives sent.
@@ -124,6 +135,7 @@ impl Default for Stats {
         Self {
             drops: [0; REASONS],
             requests: [0; METHODS.len()],
+            mgcp_commands: [0; Verb::ALL.len()],
             responses: [0; 6],
             refused: [0; 4],
             crossings_signaling: 0,
@@ -153,6 +165,10 @@ impl Default for Stats {
             media_granted: 0,
             bindings: 0,
             dialogs: 0,
+            gateways: 0,
+            gateways_moved: 0,
+            reports_agreed: 0,
+            reports_contradicted: 0,
             transactions: 0,
             keepalives_sent: 0,
             keepalives_missed: 0,
@@ -187,6 +203,11 @@ impl Stats {
         let last = METHODS.len() - 1;
         let index = METHODS[..last].iter().position(|m| m.as_bytes() == method).unwrap_or(last);
         self.requests[index] += 1;
+    }
+
+    /// Count one MGCP command of this verb.
+    pub fn mgcp_command(&mut self, verb: Verb) {
+        self.mgcp_commands[verb as usize] += 1;
     }
 
     /// Count one error answer of our own.

@@ -93,7 +93,8 @@ fn names_have_a_local_part_a_domain_and_maybe_a_port() {
 #[test]
 fn acknowledged_ranges() {
     let value = b"6234-6255, 6257, 6259-6258, x, 19030-19044";
-    let read: Vec<_> = mgcp::acks(value, Span::new(0, value.len())).map(|Ack { first, last }| (first, last)).collect();
+    let read: Vec<_> =
+        mgcp::acks(value, Span::new(0, value.len())).map(|Ack { first, last }| (first, last)).collect();
     assert_eq!(read, [(6234, 6255), (6257, 6257), (19030, 19044)]);
 }
 

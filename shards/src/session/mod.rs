@@ -57,6 +57,8 @@ struct Session {
     /// Room for one: most calls have no more.
     streams: SmallVec<[Option<Stream>; 1]>,
     open: bool,
+    /// What the signaling allows beside the descriptions.
+    allowed: Gate,
     /// What the offer that opened the session announced to the other side, as long as more forks may answer it.
     announced: Vec<Option<Announced>>,
     /// Of several forks this one was answered.
@@ -292,15 +294,32 @@ impl Sessions {
         let Some(session) = self.table.get_mut(key) else { return };
         session.open = open;
         for stream in session.streams.iter().flatten() {
-            self.relay.gate(stream.id, stream.gate(open));
+            self.relay.gate(stream.id, session.gate_of(stream));
             self.relay.associate(stream.id, open && !stream.removed);
         }
+    }
+
+    /// Which ways media may flow, whatever the descriptions say: where signaling names the mode of a connection beside
+    /// them (RFC 3435 section 2.3.5). Both ways until it is said otherwise.
+    pub fn allow(&mut self, key: SessionKey, allowed: Gate) {
+        let Some(session) = self.table.get_mut(key) else { return };
+        session.allowed = allowed;
+        for stream in session.streams.iter().flatten() {
+            self.relay.gate(stream.id, session.gate_of(stream));
+        }
+    }
+
+    /// Is it known where the terminal's media comes from, for each stream that there is?
+    pub fn is_latched(&self, key: SessionKey) -> bool {
+        let Some(session) = self.table.get(key) else { return false };
+        session.streams.iter().flatten().all(|stream| self.relay.latched(stream.id, End::A).is_some())
     }
 
     /// End a session: gates close, ports begin their rest, and its figures are remembered for a while.
     pub fn close(&mut self, now: Instant, key: SessionKey, stats: &mut Stats, out: &mut VecDeque<Output>) {
         let Some(session) = self.table.remove(key) else { return };
-        let two_way = |s: &&Stream| !session.lost && s.gate(true) == Gate::OPEN;
+        let both = |s: &Stream| s.gate(true) == Gate::OPEN && session.allowed == Gate::OPEN;
+        let two_way = |s: &&Stream| !session.lost && both(s);
         let expected =
             session.streams.iter().flatten().filter(two_way).map(|s| s.id).collect::<SmallVec<[_; 4]>>();
         let one_way = expected.iter().any(|&id| {
@@ -319,7 +338,7 @@ impl Sessions {
         let session = self.table.get(key)?;
         let streams = || session.streams.iter().flatten();
         let last = streams().filter_map(|s| self.relay.last_media(s.id)).max();
-        let flows = streams().any(|s| s.gate(session.open) != Gate::CLOSED);
+        let flows = streams().any(|s| session.gate_of(s) != Gate::CLOSED);
         Some((last.unwrap_or(session.opened).max(session.opened), flows))
     }
 
@@ -359,7 +378,7 @@ impl Sessions {
     /// Is media of this session stopped one way or both, so that the terminal may be silent?
     pub fn is_held(&self, key: SessionKey) -> bool {
         let Some(session) = self.table.get(key) else { return false };
-        session.streams.iter().flatten().any(|stream| stream.gate(session.open) != Gate::OPEN)
+        session.streams.iter().flatten().any(|stream| session.gate_of(stream) != Gate::OPEN)
     }
 
     /// Send an empty datagram to where the terminal's media comes from, so that its NAT does not forget the way while
@@ -406,7 +425,7 @@ impl Sessions {
                 self.relay.describe(now, stream.id, end(side), &leg.sources, leg.learn_net, description);
             }
         }
-        self.relay.gate(stream.id, stream.gate(session.open));
+        self.relay.gate(stream.id, session.gate_of(stream));
         self.relay.associate(stream.id, session.open && !stream.removed);
     }
 }
@@ -430,6 +449,7 @@ impl Session {
             legs,
             streams: SmallVec::new(),
             open: true,
+            allowed: Gate::OPEN,
             announced: Vec::new(),
             preferred: false,
             lost: false,
@@ -458,6 +478,12 @@ impl Session {
         let told = if side == Side::Access { view.rtp } else { None };
         let announced = told.or(known.and_then(|view| view.rtp));
         !view.ice && !announced.is_some_and(|announced| self.legs[0].sources.contains(&announced.ip()))
+    }
+
+    /// Which ways one of its streams may carry media now.
+    fn gate_of(&self, stream: &Stream) -> Gate {
+        let Gate { a_to_b, b_to_a } = stream.gate(self.open);
+        Gate { a_to_b: a_to_b && self.allowed.a_to_b, b_to_a: b_to_a && self.allowed.b_to_a }
     }
 
     /// Nothing was agreed yet.

@@ -21,7 +21,7 @@ pub struct Adapters {
 impl Adapters {
     /// Nothing registered, no call.
     pub fn new(rng: &mut Rng) -> Self {
-        Self { sip: Sip::new(rng), mgcp: Mgcp::new(), h248: H248::new() }
+        Self { sip: Sip::new(rng), mgcp: Mgcp::new(rng), h248: H248::new() }
     }
 
     /// See [`Adapter::owner`].

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
 pub(crate) mod call;
+pub(crate) mod gateways;
 pub(crate) mod registering;
 
 use bytes::Bytes;
@@ -177,7 +178,9 @@ impl World {
     }
 
     pub(crate) fn deliver_raw(&mut self, shard: usize, flow: Flow, bytes: &[u8]) -> Vec<Sent> {
-        self.shards[shard].handle_message(self.now, Proto::Sip, Input { flow, bytes });
+        let at = |(_, l): &&(ShardId, Listener)| (l.transport, l.address) == (flow.transport, flow.local);
+        let proto = self.listeners.iter().find(at).map_or(Proto::Sip, |(_, listener)| listener.proto);
+        self.shards[shard].handle_message(self.now, proto, Input { flow, bytes });
         self.drain(shard);
         std::mem::take(&mut self.sent)
     }

@@ -66,9 +66,20 @@ macro_rules! verbs {
         }
 
         impl Verb {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+ Self::Other];
+
             fn read(token: &[u8]) -> Self {
-                $(if token.eq_ignore_ascii_case($token) { return Self::$name; })+
+                $(if token.eq_ignore_ascii_case($token.as_bytes()) { return Self::$name; })+
                 Self::Other
+            }
+
+            /// As it is written; `other` for those that we do not know.
+            pub const fn token(self) -> &'static str {
+                match self {
+                    $(Self::$name => $token,)+
+                    Self::Other => "other",
+                }
             }
         }
     };
@@ -76,23 +87,23 @@ macro_rules! verbs {
 
 verbs! {
     /// EndpointConfiguration.
-    Configure => b"EPCF",
+    Configure => "EPCF",
     /// CreateConnection.
-    Create => b"CRCX",
+    Create => "CRCX",
     /// ModifyConnection.
-    Modify => b"MDCX",
+    Modify => "MDCX",
     /// DeleteConnection, from either side.
-    Delete => b"DLCX",
+    Delete => "DLCX",
     /// NotificationRequest.
-    Request => b"RQNT",
+    Request => "RQNT",
     /// Notify, from the gateway.
-    Notify => b"NTFY",
+    Notify => "NTFY",
     /// AuditEndpoint.
-    AuditEndpoint => b"AUEP",
+    AuditEndpoint => "AUEP",
     /// AuditConnection.
-    AuditConnection => b"AUCX",
+    AuditConnection => "AUCX",
     /// RestartInProgress, from the gateway.
-    Restart => b"RSIP",
+    Restart => "RSIP",
 }
 
 /// One parameter line, `N: ca@[10.0.0.1]:2727`.
@@ -177,7 +188,8 @@ impl<'a> Message<'a> {
 
     /// The line end that this message uses.
     pub fn line_end(&self) -> &'static str {
-        if self.start_line.of(self.bytes).ends_with(b"\n") && !self.start_line.of(self.bytes).ends_with(b"\r\n")
+        if self.start_line.of(self.bytes).ends_with(b"\n")
+            && !self.start_line.of(self.bytes).ends_with(b"\r\n")
         {
             "\n"
         } else {

@@ -1,0 +1,269 @@
+//! Connections of gateways: each has a session of its own, and the last description of either side.
+//!
+//! A description of the call agent proposes; it takes effect when the gateway has agreed, by a description of its own or by
+//! saying nothing: then what it said last still holds (RFC 3435 section 2.3.6).
+
+use super::gateway::Gateway;
+use super::names::fits;
+use super::{Mgcp, mode};
+use crate::fault::Fault;
+use crate::media::{Counters, Gate};
+use crate::session::{Role, SessionKey};
+use crate::signaling::Cx;
+use crate::signaling::sdp::{self, Described, Rewritten};
+use crate::table::Key;
+use crate::types::{Instant, RealmId, Side};
+use crate::wire::sdp::lines;
+use std::sync::Arc;
+
+/// A connection that may be silent is kept this many times longer than one that should carry media.
+const HELD_FACTOR: u32 = 12;
+
+/// One connection of a gateway.
+pub(super) struct Connection {
+    pub(super) gateway: Key,
+    pub(super) endpoint: Box<[u8]>,
+    /// The gateway's name for it.
+    pub(super) id: Box<[u8]>,
+    /// The call agent's name for its call.
+    pub(super) call: Box<[u8]>,
+    pub(super) session: SessionKey,
+    /// As the call agent wants it.
+    pub(super) mode: Box<[u8]>,
+    /// The gateway was told to send, although its mode is to listen only.
+    pub(super) coaxed: bool,
+    /// What each side said last.
+    pub(super) said: [Option<Box<[u8]>>; 2],
+    /// When a command was last about it.
+    pub(super) touched: Instant,
+}
+
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By a command.
+    BySignaling,
+    /// It was idle, or its gateway is gone.
+    Reaped,
+}
+
+pub(super) const fn at(side: Side) -> usize {
+    match side {
+        Side::Access => 0,
+        Side::Core => 1,
+    }
+}
+
+/// Which of a gateway's connections are meant: by endpoint (with wildcards), by call, by connection.
+pub(super) struct Selection<'a> {
+    pub(super) endpoint: &'a [u8],
+    pub(super) call: Option<&'a [u8]>,
+    pub(super) id: Option<&'a [u8]>,
+}
+
+impl Selection<'_> {
+    fn takes(&self, connection: &Connection) -> bool {
+        let same = |wanted: Option<&[u8]>, is: &[u8]| wanted.is_none_or(|it| it.eq_ignore_ascii_case(is));
+        fits(self.endpoint, &connection.endpoint)
+            && same(self.id, &connection.id)
+            && (self.id.is_some() || same(self.call, &connection.call))
+    }
+}
+
+/// How descriptions of a gateway are read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    ours: [std::net::IpAddr; 2],
+    rules: (crate::realm::SecureMedia, crate::realm::Ice),
+}
+
+impl Reading {
+    pub(super) fn of(gateway: &Gateway) -> Self {
+        let access = &gateway.access;
+        let ours = [access.advertised, gateway.core.advertised];
+        Self { ours, rules: (access.secure_media, access.ice) }
+    }
+
+    /// Our address on the side that reads what `side` has written.
+    pub(super) const fn ours(&self, side: Side) -> std::net::IpAddr {
+        self.ours[at(side.other())]
+    }
+
+    /// Anchor a description and write it for the other side.
+    pub(super) fn anchor(
+        &self,
+        cx: &mut Cx<'_>,
+        session: SessionKey,
+        side: Side,
+        role: Role,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Fault> {
+        if is_local(body) {
+            return Ok(body.to_vec());
+        }
+        let (ours, (secure_media, ice)) = (self.ours(side), self.rules);
+        let described = Described { session, side, role, ours, secure_media, ice };
+        let Rewritten { body, nothing_left } = sdp::anchor(cx, described, body)?;
+        if nothing_left && role == Role::Offer {
+            return Err(Fault::PeerMisbehaved("no media stream that can be relayed"));
+        }
+        Ok(body)
+    }
+
+    /// A description that belongs to no connection that we know: our address, and no port.
+    pub(super) fn conceal(&self, side: Side, body: &[u8]) -> Result<Vec<u8>, Fault> {
+        if is_local(body) { Ok(body.to_vec()) } else { sdp::conceal(body, self.ours(side)) }
+    }
+}
+
+/// Does it lead from one endpoint of the gateway to another (RFC 3435 section 3.4.2)? Then it names no address.
+pub(super) fn is_local(body: &[u8]) -> bool {
+    let mut connections = lines(body).filter(|line| line.kind == b'c').peekable();
+    let local = |line: &crate::wire::sdp::Line| {
+        line.value.of(body).get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"LOCAL "))
+    };
+    connections.peek().is_some() && connections.all(|line| local(&line))
+}
+
+impl Mgcp {
+    /// A session for a connection of this gateway; `None` when the shard is full.
+    pub(super) fn open_session(
+        &self,
+        cx: &mut Cx<'_>,
+        key: Key,
+        agent: std::net::IpAddr,
+    ) -> Option<SessionKey> {
+        let gateway = self.gateways.get(key)?;
+        let session = cx.sessions.open(cx.now, &gateway.access, &gateway.core)?;
+        cx.sessions.trust(cx.now, session, Side::Access, gateway.flow.remote.ip());
+        cx.sessions.trust(cx.now, session, Side::Core, agent);
+        cx.stats.sessions_opened += 1;
+        Some(session)
+    }
+
+    /// A session of which nothing came.
+    pub(super) fn drop_session(cx: &mut Cx<'_>, session: SessionKey) {
+        cx.sessions.close(cx.now, session, cx.stats, cx.out);
+        cx.stats.sessions_ended += 1;
+    }
+
+    /// A gateway has made a connection. One that it had by that name is no more.
+    pub(super) fn add_connection(&mut self, cx: &mut Cx<'_>, connection: Connection) -> Option<Key> {
+        let id = Some(&connection.id[..]);
+        let old = Selection { endpoint: &connection.endpoint, call: None, id };
+        for old in self.selected(connection.gateway, &old) {
+            self.release(cx, old, Ended::BySignaling);
+        }
+        let gateway = self.gateways.get_mut(connection.gateway)?;
+        cx.sessions.allow(connection.session, gate_of(&connection));
+        let key = self.connections.insert(connection);
+        gateway.connections.push(key);
+        self.timers.schedule(cx.now + cx.mapping.keepalive.interval, super::Wake::Connection(key));
+        Some(key)
+    }
+
+    /// The connections that a command is about.
+    pub(super) fn selected(&self, gateway: Key, selection: &Selection<'_>) -> Vec<Key> {
+        let all = self.gateways.get(gateway).map(|gateway| &gateway.connections[..]).unwrap_or_default();
+        let takes = |key: &&Key| self.connections.get(**key).is_some_and(|one| selection.takes(one));
+        all.iter().filter(takes).copied().collect()
+    }
+
+    /// A connection has ended: what it carried.
+    pub(super) fn release(&mut self, cx: &mut Cx<'_>, key: Key, ended: Ended) -> Vec<[Counters; 2]> {
+        let Some(connection) = self.connections.remove(key) else { return Vec::new() };
+        if let Some(gateway) = self.gateways.get_mut(connection.gateway) {
+            gateway.connections.retain(|one| *one != key);
+        }
+        match ended {
+            Ended::BySignaling => cx.stats.sessions_ended += 1,
+            Ended::Reaped => cx.stats.sessions_reaped += 1,
+        }
+        cx.sessions.close(cx.now, connection.session, cx.stats, cx.out).streams
+    }
+
+    /// What the gateway said of a connection, or nothing, for the call agent. `offered`: the call agent's description that
+    /// the gateway has now agreed to.
+    ///
+    /// # Errors
+    /// As [`sdp::anchor`].
+    pub(super) fn agreed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: Key,
+        body: Option<&[u8]>,
+        offered: Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(None) };
+        let Some(gateway) = self.gateways.get(connection.gateway) else { return Ok(None) };
+        let (reading, session) = (Reading::of(gateway), connection.session);
+        let again = body.is_some() && connection.said[0].as_deref() == body;
+        let (access, core) = (Side::Access, Side::Core);
+        let shown = match (body, &offered) {
+            (Some(body), Some(_)) => Some(reading.anchor(cx, session, access, Role::Answer, body)?),
+            (Some(body), None) if again => Some(reading.anchor(cx, session, access, Role::Repeat, body)?),
+            (Some(body), None) => {
+                let shown = reading.anchor(cx, session, access, Role::Offer, body)?;
+                if let Some(said) = &connection.said[at(core)] {
+                    reading.anchor(cx, session, core, Role::Answer, said)?;
+                }
+                Some(shown)
+            }
+            (None, Some(_)) => {
+                if let Some(said) = &connection.said[at(access)] {
+                    reading.anchor(cx, session, access, Role::Answer, said)?;
+                }
+                None
+            }
+            (None, None) => None,
+        };
+        if let Some(body) = body {
+            connection.said[at(access)] = Some(body.into());
+        }
+        if let Some(offered) = offered {
+            connection.said[at(core)] = Some(offered.into());
+        }
+        cx.sessions.commit(cx.now, session, cx.out);
+        cx.sessions.settle(cx.now, session, cx.out);
+        Ok(shown)
+    }
+
+    /// The mode of a connection is another one.
+    pub(super) fn set_mode(&mut self, cx: &mut Cx<'_>, key: Key, mode: &[u8], coaxed: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        (connection.mode, connection.coaxed) = (mode.into(), coaxed);
+        cx.sessions.allow(connection.session, gate_of(connection));
+    }
+
+    /// Is a connection still in use? What carries nothing for too long is not.
+    pub(super) fn look_at(&mut self, cx: &mut Cx<'_>, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some((last, flows)) = cx.sessions.activity(connection.session) else { return };
+        let idle = cx.mapping.limits.media_idle * if flows { 1 } else { HELD_FACTOR };
+        if cx.now - last.max(connection.touched) >= idle {
+            self.release(cx, key, Ended::Reaped);
+            return;
+        }
+        if cx.sessions.is_held(connection.session) {
+            cx.sessions.keep_open(connection.session, cx.out);
+        }
+        self.timers.schedule(cx.now + cx.mapping.keepalive.interval, super::Wake::Connection(key));
+    }
+
+    /// Is anything still running on this realm?
+    pub(super) fn connects(&self, realm: RealmId) -> bool {
+        let on = |gateway: &Gateway| gateway.access.id == realm || gateway.core.id == realm;
+        self.gateways.iter().any(|(_, gateway)| !gateway.connections.is_empty() && on(gateway))
+    }
+
+    /// Is anything still running with this softswitch?
+    pub(super) fn connects_by(&self, softswitch: &crate::realm::Softswitch) -> bool {
+        let by = |gateway: &Gateway| Arc::as_ref(&gateway.softswitch) == softswitch;
+        self.gateways.iter().any(|(_, gateway)| !gateway.connections.is_empty() && by(gateway))
+    }
+}
+
+/// What a connection's mode lets through.
+fn gate_of(connection: &Connection) -> Gate {
+    mode::gate(&connection.mode)
+}

@@ -1,0 +1,254 @@
+//! Gateways: who they are, how they are reached, and whom they belong to.
+
+use super::entity::Entities;
+use super::names::Place;
+use crate::random::{Keyed, Rng};
+use crate::realm::{Realm, Softswitch};
+use crate::signaling::Cx;
+use crate::table::{Key, Table};
+use crate::types::{Flow, Instant, RealmId, Transport};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Gateways of one name at one place.
+pub(super) const MAX_NAMESAKES: usize = 64;
+/// Endpoints of one gateway of which it is remembered that the call agent named whom they notify.
+const MAX_TOLD: usize = 1024;
+
+/// Who is charged for what an unproven gateway sends: its network.
+pub(super) type Guest = (RealmId, IpAddr);
+
+/// One gateway.
+pub(super) struct Gateway {
+    pub(super) place: Place,
+    /// Its domain toward the call agent, in lower case.
+    pub(super) name: Box<[u8]>,
+    /// Its domain as it writes it.
+    pub(super) domain: Box<[u8]>,
+    /// The protocol's name and profile, as it writes them.
+    pub(super) version: Box<[u8]>,
+    pub(super) flow: Flow,
+    pub(super) access: Arc<Realm>,
+    pub(super) core: Arc<Realm>,
+    pub(super) softswitch: Arc<Softswitch>,
+    /// Our address toward the call agent.
+    pub(super) home: SocketAddr,
+    /// The server of the softswitch that serves it, while no call agent has said otherwise.
+    pub(super) target: usize,
+    /// The call agent that its messages go to.
+    pub(super) agent: Option<SocketAddr>,
+    pub(super) entities: Entities,
+    /// Endpoints whose notified entity the call agent has named.
+    told: BTreeSet<Box<[u8]>>,
+    /// An endpoint of it that can be asked whether it lives.
+    pub(super) endpoint: Box<[u8]>,
+    /// The call agent has accepted something of it.
+    pub(super) proven: bool,
+    /// It has answered nothing for too long.
+    pub(super) down: bool,
+    /// The call agent was told that it is gone.
+    pub(super) ended: bool,
+    /// Its realm or its call agent is no longer configured.
+    pub(super) leaving: bool,
+    /// When it was last heard by its flow.
+    pub(super) heard: Instant,
+    /// Questions that it has not answered since.
+    pub(super) misses: u32,
+    pub(super) connections: Vec<Key>,
+}
+
+/// All gateways of one place.
+#[derive(Default)]
+pub(super) struct Family {
+    pub(super) members: SmallVec<[Key; 1]>,
+    pub(super) suspect: Option<Suspect>,
+}
+
+/// A command that came from elsewhere: of a gateway that has moved, or of another one of the same name.
+pub(super) struct Suspect {
+    pub(super) flow: Flow,
+    pub(super) command: Bytes,
+    /// Known gateways of the name that have not answered since.
+    pub(super) silent: SmallVec<[Key; 1]>,
+    /// Until when they may.
+    pub(super) until: Instant,
+}
+
+/// The gateways of a shard.
+pub(super) struct Gateways {
+    table: Table<Gateway>,
+    families: HashMap<Place, Family, Keyed>,
+    names: HashMap<Box<[u8]>, Key, Keyed>,
+}
+
+impl Gateways {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self {
+            table: Table::default(),
+            families: HashMap::with_hasher(Keyed::new(rng)),
+            names: HashMap::with_hasher(Keyed::new(rng)),
+        }
+    }
+
+    /// A gateway of this place that is not known yet. `None` when nothing serves it, or there are too many.
+    pub(super) fn add(&mut self, cx: &Cx<'_>, place: Place, flow: Flow) -> Option<Key> {
+        let room = self.table.len() < cx.mapping.limits.bindings;
+        let namesakes = self.families.get(&place).map_or(0, |family| family.members.len());
+        if !room || namesakes >= MAX_NAMESAKES {
+            return None;
+        }
+        let softswitch = cx.mapping.agent(flow.realm, crate::types::Proto::Mgcp)?.clone();
+        let access = cx.mapping.realm(flow.realm)?.clone();
+        let core = cx.mapping.realm(softswitch.realm)?.clone();
+        let home = core.home_mgcp(cx.shard)?;
+        let free = |name: &Vec<u8>| !self.names.contains_key(&index(&softswitch, name)[..]);
+        let name = place.names(cx, softswitch.domain.as_deref()).find(free)?;
+        let names = index(&softswitch, &name);
+        let gateway = Gateway {
+            place: place.clone(),
+            name: name.into(),
+            domain: Box::default(),
+            version: b"MGCP 1.0"[..].into(),
+            flow,
+            access,
+            core,
+            softswitch,
+            home,
+            target: 0,
+            agent: None,
+            entities: Entities::default(),
+            told: BTreeSet::new(),
+            endpoint: b"*"[..].into(),
+            proven: false,
+            down: false,
+            ended: false,
+            leaving: false,
+            heard: cx.now,
+            misses: 0,
+            connections: Vec::new(),
+        };
+        let key = self.table.insert(gateway);
+        self.families.entry(place).or_default().members.push(key);
+        self.names.insert(names.into(), key);
+        Some(key)
+    }
+
+    /// Forget a gateway.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Gateway> {
+        let gone = self.table.remove(key)?;
+        self.names.remove(&index(&gone.softswitch, &gone.name)[..]);
+        if let Some(family) = self.families.get_mut(&gone.place) {
+            family.members.retain(|member| *member != key);
+            if family.members.is_empty() {
+                self.families.remove(&gone.place);
+            }
+        }
+        Some(gone)
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Gateway> {
+        self.table.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Gateway> {
+        self.table.get_mut(key)
+    }
+
+    /// The gateway of this place that sends from there.
+    pub(super) fn at(&self, place: &Place, flow: &Flow) -> Option<Key> {
+        let members = &self.families.get(place)?.members;
+        members.iter().copied().find(|&key| self.get(key).is_some_and(|g| g.flow.same_path(flow)))
+    }
+
+    /// The gateway that a softswitch calls by this domain.
+    pub(super) fn named(&self, softswitch: &Softswitch, domain: &[u8]) -> Option<Key> {
+        self.names.get(&index(softswitch, &domain.to_ascii_lowercase())[..]).copied()
+    }
+
+    pub(super) fn family(&self, place: &Place) -> Option<&Family> {
+        self.families.get(place)
+    }
+
+    pub(super) fn family_mut(&mut self, place: &Place) -> Option<&mut Family> {
+        self.families.get_mut(place)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Gateway)> {
+        self.table.iter()
+    }
+
+    /// Gateways that a call agent has accepted and that are not down.
+    pub(super) fn serving(&self) -> usize {
+        self.iter().filter(|(_, gateway)| gateway.proven && !gateway.down).count()
+    }
+}
+
+impl Gateway {
+    /// Our address, as the gateway sees it.
+    pub(super) fn ours(&self) -> SocketAddr {
+        SocketAddr::new(self.access.advertised, self.flow.local.port())
+    }
+
+    /// The way to a call agent.
+    pub(super) fn core_flow(&self, to: SocketAddr) -> Flow {
+        Flow { realm: self.core.id, transport: Transport::Udp, local: self.home, remote: to, stream: None }
+    }
+
+    /// Where its messages go; `None` while the softswitch has no address.
+    pub(super) fn serves(&self) -> Option<SocketAddr> {
+        let target = || self.softswitch.targets.get(self.target % self.softswitch.targets.len().max(1));
+        self.agent.or_else(|| target().map(|server| server.address))
+    }
+
+    /// Another server of the softswitch serves it from now on; `None` when there is none.
+    pub(super) fn fail_over(&mut self) -> Option<SocketAddr> {
+        let (current, targets) = (self.serves()?, &self.softswitch.targets);
+        let next = (1..=targets.len()).map(|step| (self.target + step) % targets.len());
+        let next = next.into_iter().find(|&at| targets[at].address != current)?;
+        (self.target, self.agent) = (next, None);
+        self.serves()
+    }
+
+    /// The call agent has named the entity that an endpoint notifies, or (`false`) has unnamed it.
+    pub(super) fn tell(&mut self, local: &[u8], named: bool) {
+        let local = local.to_ascii_lowercase();
+        if !named {
+            self.told.remove(&local[..]);
+        } else if self.told.len() < MAX_TOLD {
+            self.told.insert(local.into());
+        }
+    }
+
+    /// Does an endpoint know whom it notifies?
+    pub(super) fn is_told(&self, local: &[u8]) -> bool {
+        self.told.contains(&local.to_ascii_lowercase()[..]) || self.told.contains(&b"*"[..])
+    }
+
+    /// It was heard by its flow.
+    pub(super) fn hear(&mut self, now: Instant) {
+        (self.heard, self.misses, self.down) = (now, 0, false);
+    }
+
+    /// Who is charged for what it sends; nobody once it is proven.
+    pub(super) fn guest(&self) -> Option<Guest> {
+        (!self.proven).then(|| guest_at(&self.flow))
+    }
+}
+
+/// Who is charged for what comes from there.
+pub(super) fn guest_at(flow: &Flow) -> Guest {
+    let ip = match flow.remote.ip().to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip => ip,
+    };
+    (flow.realm, ip)
+}
+
+/// Names are unique for each softswitch.
+fn index(softswitch: &Softswitch, name: &[u8]) -> Vec<u8> {
+    [softswitch.name.as_bytes(), b"\0", &name.to_ascii_lowercase()].concat()
+}

@@ -1,0 +1,84 @@
+//! One message on its way to the other side: what is ours on each hop is replaced, all else stays.
+
+use crate::wire::Span;
+use crate::wire::mgcp::{Endpoint, Message, Parameter, endpoints};
+use crate::wire::splice::Splice;
+
+/// A message and the changes to it.
+pub(super) struct Rewrite<'m, 'b> {
+    pub(super) message: &'m Message<'b>,
+    splice: Splice<'b>,
+}
+
+impl<'m, 'b> Rewrite<'m, 'b> {
+    /// Under another transaction number.
+    pub(super) fn new(message: &'m Message<'b>, id: u32) -> Self {
+        let mut splice = Splice::new(message.bytes());
+        splice.replace(message.transaction_span, id.to_string());
+        Self { message, splice }
+    }
+
+    /// The domain of a name.
+    pub(super) fn domain(&mut self, name: &Endpoint, domain: &[u8]) {
+        self.splice.replace(name.domain, domain);
+    }
+
+    /// The names of further endpoints (RFC 3435 sections 3.2.2.11 and 3.2.2.13).
+    pub(super) fn endpoints(&mut self, domain: &[u8]) {
+        for name in ["Z", "Z2"] {
+            for parameter in self.message.all(name) {
+                let named = endpoints(self.message.bytes(), parameter.value);
+                named.for_each(|endpoint| self.splice.replace(endpoint.domain, domain));
+            }
+        }
+    }
+
+    /// What a response says in words, where that names the gateway.
+    pub(super) fn comment(&mut self, from: &[u8], to: &[u8]) {
+        let rest = Span::new(self.message.transaction_span.end, self.message.start_line.end);
+        let text = rest.of(self.message.bytes());
+        let mut at = 0;
+        while let Some(found) = find(&text[at..], from) {
+            let start = rest.start + at + found;
+            self.splice.replace(Span::new(start, start + from.len()), to);
+            at += found + from.len();
+        }
+    }
+
+    /// A parameter's value.
+    pub(super) fn value(&mut self, parameter: Parameter, value: &[u8]) {
+        self.splice.replace(parameter.value, value);
+    }
+
+    /// A parameter is taken out.
+    pub(super) fn drop(&mut self, parameter: Parameter) {
+        self.splice.delete(parameter.line);
+    }
+
+    /// One more parameter.
+    pub(super) fn add(&mut self, name: &str, value: &[u8]) {
+        let (at, end) = (self.message.parameters_end(), self.message.line_end());
+        let ended = Span::new(0, at).of(self.message.bytes()).ends_with(b"\n");
+        let before = if ended { "" } else { end };
+        let line = [before.as_bytes(), name.as_bytes(), b": ", value, end.as_bytes()].concat();
+        self.splice.insert(at, line);
+    }
+
+    /// The session description of this number.
+    pub(super) fn description(&mut self, at: usize, body: &[u8]) {
+        if let Some(span) = self.message.descriptions.get(at) {
+            self.splice.replace(*span, body);
+        }
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.splice.finish()
+    }
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    if what.is_empty() {
+        return None;
+    }
+    text.windows(what.len()).position(|at| at.eq_ignore_ascii_case(what))
+}
