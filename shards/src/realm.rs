@@ -48,17 +48,12 @@ pub struct Realm {
     pub sip: Vec<(Transport, u16)>,
     /// The same for MGCP (UDP).
     pub mgcp: Vec<u16>,
-    /// The same for H.248, text and binary alike.
-    pub h248: Vec<(Transport, u16)>,
     /// Core realms: the UDP and TCP signaling port of shard 0; shard n has this plus n.
     pub per_shard: Option<u16>,
     /// Core realms: the TLS port of shard 0; shard n has this plus n. Needed where a softswitch is reached by TLS.
     pub per_shard_tls: Option<u16>,
     /// Core realms: the MGCP port of shard 0; shard n has this plus n. Needed where a call agent is reached.
     pub per_shard_mgcp: Option<u16>,
-    /// Core realms: UDP ports of which each H.248 gateway is lent one, so that its controller can tell it from the
-    /// others by its address. Needed where a controller is reached by UDP.
-    pub gateways: Option<PortRange>,
     /// Requests that are too large for a datagram (RFC 3261 section 18.1.1) toward softswitches of this realm.
     pub large: Large,
     /// First and last media port, shared by all shards.
@@ -94,11 +89,9 @@ impl Realm {
             advertised: address,
             sip: Vec::new(),
             mgcp: Vec::new(),
-            h248: Vec::new(),
             per_shard: None,
             per_shard_tls: None,
             per_shard_mgcp: None,
-            gateways: None,
             large: Large::default(),
             media,
             learn_net: false,
@@ -126,8 +119,7 @@ impl Realm {
     pub fn services(&self) -> impl Iterator<Item = (Proto, Transport, u16)> {
         let sip = self.sip.iter().map(|&(transport, port)| (Proto::Sip, transport, port));
         let mgcp = self.mgcp.iter().map(|&port| (Proto::Mgcp, Transport::Udp, port));
-        let h248 = self.h248.iter().map(|&(transport, port)| (Proto::H248, transport, port));
-        sip.chain(mgcp).chain(h248)
+        sip.chain(mgcp)
     }
 
     /// Is this one of the shared listeners?
@@ -225,13 +217,6 @@ impl PortRange {
         (1..16).rev().map(|bits| 1 << bits).find(fits).unwrap_or(0)
     }
 
-    /// The share of one shard of ports that are lent one by one: equal, contiguous parts.
-    pub fn share(self, shards: u16, shard: ShardId) -> std::ops::Range<u16> {
-        let each = (self.len() / usize::from(shards.max(1))) as u16;
-        let first = self.first + shard.0 * each;
-        first..first + each
-    }
-
     /// Number of ports.
     pub const fn len(self) -> usize {
         (self.last as usize + 1).saturating_sub(self.first as usize)
@@ -255,7 +240,7 @@ pub struct Softswitch {
     pub name: String,
     /// The core realm it is reached through.
     pub realm: RealmId,
-    /// What it speaks: a softswitch by SIP, a call agent by MGCP, a media gateway controller by H.248.
+    /// What it speaks: a softswitch by SIP, a call agent by MGCP.
     pub proto: Proto,
     /// Where requests go, in the order of their priorities. Empty while no name could be resolved.
     pub targets: Vec<Server>,

@@ -97,20 +97,17 @@ pub enum Proto {
     Sip,
     /// RFC 3435, with the variants NCS and TGCP.
     Mgcp,
-    /// RFC 3525 and H.248.1, in text and in binary.
-    H248,
 }
 
 impl Proto {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sip, Self::Mgcp, Self::H248];
+    pub const ALL: [Self; 2] = [Self::Sip, Self::Mgcp];
 
     /// Its name in figures and configurations.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Sip => "sip",
             Self::Mgcp => "mgcp",
-            Self::H248 => "h248",
         }
     }
 }

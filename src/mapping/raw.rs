@@ -49,12 +49,9 @@ pub(super) struct RawRealm {
     pub(super) sip: Vec<RawListener>,
     #[serde(default)]
     pub(super) mgcp: Vec<RawListener>,
-    #[serde(default)]
-    pub(super) h248: Vec<RawListener>,
     pub(super) per_shard: Option<u16>,
     pub(super) per_shard_tls: Option<u16>,
     pub(super) per_shard_mgcp: Option<u16>,
-    pub(super) gateways: Option<(u16, u16)>,
     pub(super) large: Option<RawLarge>,
     pub(super) tls: Option<RawTls>,
     pub(super) media: (u16, u16),
@@ -145,7 +142,6 @@ pub(super) enum RawProtocol {
     #[default]
     Sip,
     Mgcp,
-    H248,
 }
 
 #[derive(Debug, Deserialize)]

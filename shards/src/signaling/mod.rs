@@ -1,7 +1,6 @@
 //! Protocol state machines, a folder each. They reach sessions and the world only through [`Cx`].
 
 pub mod adapters;
-pub mod h248;
 mod ice;
 pub mod label;
 pub mod mgcp;
@@ -154,9 +153,11 @@ impl Cx<'_> {
         self.realms.iter().find(|realm| realm.id == flow.realm).cloned()
     }
 
-    /// The softswitch that a core-side source is, of this generation or an earlier one.
+    /// The softswitch (by SIP) that a core-side source is, of this generation or an earlier one.
     pub fn softswitch_at(&self, flow: &Flow) -> Option<Arc<Softswitch>> {
-        let speaks = |s: &&Arc<Softswitch>| s.realm == flow.realm && s.accepts(flow.remote.ip());
+        let speaks = |s: &&Arc<Softswitch>| {
+            s.proto == Proto::Sip && s.realm == flow.realm && s.accepts(flow.remote.ip())
+        };
         let current = self.mapping.softswitches.iter().find(speaks);
         current.or_else(|| self.softswitches.iter().find(speaks)).cloned()
     }
