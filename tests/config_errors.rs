@@ -284,6 +284,27 @@ mistakes! {
     roots_that_are_a_word: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", roots: Sytem)", [
         "4:115+5 error: these are no authorities | `System`, or a file's name in double quotes",
     ];
+    mgcp_by_tcp: "[Udp(5060)]" => "[Udp(5060)], mgcp: [Tcp(2427)]", [
+        "4:81+9 error: MGCP is not carried by TCP | for example `mgcp: [Udp(2427)]`",
+    ];
+    mgcp_on_port_zero: "[Udp(5060)]" => "[Udp(5060)], mgcp: [Udp(0)]", [
+        "4:81+6 error: a listener needs a port | for example `mgcp: [Udp(2427)]`",
+    ];
+    own_mgcp_ports_of_an_access_realm: "[Udp(5060)]" => "[Udp(5060)], per_shard_mgcp: 6200", [
+        "4:90+4 error: `per_shard_mgcp` belongs to core realms | remove it: all shards share an access realm's listeners",
+    ];
+    own_mgcp_ports_over_own_ports: "per_shard: 6000" => "per_shard: 6000, per_shard_mgcp: 6001", [
+        "5:103+4 error: the shards' own ports 6001-6002 of \"core\" and the shards' own ports 6000-6001 of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:81",
+    ];
+    a_call_agent_without_own_mgcp_ports: "targets: [" => "protocol: Mgcp, targets: [", [
+        "7:69+16 error: MGCP toward this target, and \"core\" has no `per_shard_mgcp` | add `per_shard_mgcp: 6200` to the realm",
+    ];
+    a_call_agent_by_name: "targets: [\"127.0.3.1:5060\"]" => "protocol: Mgcp, targets: [\"sip:sx.example.net\"]", [
+        "7:69+20 error: `sip:sx.example.net` is not the address of a call agent | write its address and port: \"10.0.0.30:2727\"",
+    ];
+    an_unknown_protocol: "targets: [" => "protocol: Mgpc, targets: [", [
+        "7:53+4 error: unknown value `Mgpc` | did you mean `Mgcp`?",
+    ];
     roots_of_the_system: "[Udp(5060)]" => "[Tls(5061)], tls: (certificate: \"a\", key: \"b\", roots: System)", [];
     web_sockets_in_a_core_realm: "[Udp(5060)], per_shard" => "[Ws(8080)], per_shard", [
         "5:58+8 error: WebSocket belongs to access realms | remove it: only terminals come by WebSocket",

@@ -75,3 +75,14 @@ fn the_second_softswitch_of_a_tls_cluster_stands_by() {
     assert!(core.require_client && core.verify_servers);
     assert!(core.certificates[0].0.ends_with("config/core.pem"), "beside the main file");
 }
+
+#[test]
+fn gateways_have_their_call_agent_and_no_probes() {
+    use portolan_shards::types::{Proto, ShardId};
+    let mapping = example("gateways.ron").mapping;
+    let agent = mapping.agent(mapping.realms[0].id, Proto::Mgcp).expect("a call agent");
+    assert_eq!((agent.proto, agent.probe, agent.targets.len()), (Proto::Mgcp, None, 2));
+    let core = mapping.realm(agent.realm).expect("its realm");
+    assert_eq!(core.home_mgcp(ShardId(1)), "10.0.0.10:6201".parse().ok());
+    assert!(mapping.route(mapping.realms[0].id, "example.net").is_none(), "nobody speaks SIP here");
+}

@@ -5,8 +5,10 @@ mod support;
 
 use portolan_shards::random::Rng;
 use portolan_shards::types::{Flow, Transport};
+use portolan_shards::wire::mgcp;
 use portolan_shards::wire::sip::Message;
 use std::time::Duration;
+use support::gateways::{ACCESS_AT, AGENT, CORE_AT, PRIVATE, gateways};
 use support::{ACCESS, CORE, NAT, SOFTSWITCH, World, addr, mapping};
 
 const MESSAGES: [&str; 4] = [
@@ -75,5 +77,98 @@ fn every_output_is_one_whole_message() {
         let refusal = bytes.starts_with(b"SIP/2.0 400 ") && bytes.ends_with(b"\r\n\r\n");
         let whole = &bytes[..] == b"\r\n" || refusal || Message::parse(&bytes).is_ok();
         assert!(whole, "{}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+const FROM_GATEWAYS: [&str; 4] = [
+    "RSIP {n} aaln/*@[192.168.1.5] MGCP 1.0\r\nRM: restart\r\n",
+    "NTFY {n} aaln/1@[192.168.1.5] MGCP 1.0 NCS 1.0\r\nN: ca0@[198.51.100.10]:2427\r\nX: 1\r\nO: L/hd\r\n",
+    "DLCX {n} aaln/1@[192.168.1.5] MGCP 1.0\r\nC: A{n}\r\nI: 1\r\nP: PS=10, OS=1600\r\n.\r\n\
+     NTFY 9{n} aaln/2@gw1.example.org MGCP 1.0\r\nK: 1-{n}\r\nO: hu\r\n",
+    "RSIP {n} *@gw1.example.org MGCP 1.0\r\nRM: forced\r\n",
+];
+
+const FROM_AGENTS: [&str; 4] = [
+    "CRCX {n} aaln/1@{name} MGCP 1.0\r\nC: A{n}\r\nM: recvonly\r\n\r\n\
+     v=0\r\nc=IN IP4 10.0.0.50\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "CRCX {n} aaln/$@{name} MGCP 1.0\r\nC: A{n}\r\nM: sendrecv\r\nN: ca@ca1.example.net:5678\r\n",
+    "MDCX {n} aaln/1@{name} MGCP 1.0\r\nC: A\r\nI: 1\r\nM: sendrecv\r\n\r\n\
+     v=0\r\nc=IN IP4 10.0.0.51\r\nm=audio 4002 RTP/AVP 0\r\n.\r\nAUCX 8{n} aaln/1@{name} MGCP 1.0\r\nI: 1\r\nF: LC,RC\r\n",
+    "DLCX {n} *@{name} MGCP 1.0\r\n.\r\nRQNT 7{n} aaln/1@{name} MGCP 1.0\r\nX: 1\r\n",
+];
+
+/// What whoever got a command answers: with a description and a connection, or with nothing of it, or an error.
+fn reply(rng: &mut Rng, command: &[u8]) -> Option<Vec<u8>> {
+    let id = String::from_utf8_lossy(command).split(' ').nth(1).map(str::to_owned)?;
+    let answer = match rng.below(4) {
+        0 => format!("200 {id} OK\r\n"),
+        1 => format!("400 {id} Not now\r\n"),
+        2 => format!(
+            "200 {id} OK\r\nI: 1\r\nK:\r\n\r\nv=0\r\nc=IN IP4 192.168.1.5\r\nm=audio 5004 RTP/AVP 0\r\n"
+        ),
+        _ => return None,
+    };
+    Some(answer.into_bytes())
+}
+
+/// The same play for MGCP: two gateways and a call agent, whose commands are answered, or not. Fewer than `damage` octets
+/// of each command are others than they were.
+fn gateways_trace(seed: u8, damage: u64) -> Vec<(std::net::SocketAddr, bytes::Bytes)> {
+    let mut world = World::new(gateways(2));
+    let names = [world.restarts(NAT, 1, PRIVATE), world.restarts("203.0.113.9:2427", 1, "gw1.example.org")];
+    let (mut rng, mut trace) = (Rng::new([seed; 32]), Vec::new());
+    let mut waiting: Vec<(Flow, Vec<u8>)> = Vec::new();
+    for n in 10..400 {
+        let core = rng.below(2) == 0;
+        let script = if core { FROM_AGENTS } else { FROM_GATEWAYS }[rng.below(4) as usize];
+        let text = script.replace("{n}", &n.to_string()).replace("{name}", &names[rng.below(2) as usize]);
+        let (realm, local, remote) = if core { (CORE, CORE_AT, AGENT) } else { (ACCESS, ACCESS_AT, NAT) };
+        let (local, remote) = (addr(local), addr(remote));
+        let flow = Flow { realm, transport: Transport::Udp, local, remote, stream: None };
+        let mut bytes = text.into_bytes();
+        for _ in 0..rng.below(damage) {
+            let at = rng.below(bytes.len() as u64) as usize;
+            bytes[at] = rng.u64() as u8;
+        }
+        let mut sent = world.deliver_raw(rng.below(2) as usize, flow, &bytes);
+        if let Some((flow, answer)) = waiting.pop() {
+            sent.extend(world.deliver_raw(rng.below(2) as usize, flow, &answer));
+        }
+        sent.extend(world.pass(Duration::from_millis(rng.below(500))));
+        let answers = sent.iter().filter_map(|sent| Some((sent.flow, reply(&mut rng, &sent.bytes)?)));
+        waiting.extend(answers);
+        trace.extend(sent.into_iter().map(|sent| (sent.flow.remote, sent.bytes)));
+    }
+    trace
+        .extend(world.pass(Duration::from_secs(8000)).into_iter().map(|sent| (sent.flow.remote, sent.bytes)));
+    for shard in &mut world.shards {
+        let stats = shard.stats();
+        let left = (stats.sessions, stats.ports, stats.transactions, stats.gateways);
+        assert_eq!(left, (0, 0, 0, 0), "seed {seed}");
+    }
+    trace
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_of_gateways_and_nothing_is_left() {
+    for seed in 0..6 {
+        let first = gateways_trace(seed, 3);
+        assert!(first.len() > 200, "{}", first.len());
+        assert!(first == gateways_trace(seed, 3), "seed {seed} is not reproducible");
+    }
+}
+
+#[test]
+fn every_output_of_gateways_is_one_whole_message_without_an_address_of_the_other_side() {
+    for (to, bytes) in gateways_trace(99, 1).into_iter().chain(gateways_trace(100, 3)) {
+        assert!(mgcp::Message::parse(&bytes).is_ok(), "{to}: {}", String::from_utf8_lossy(&bytes));
+    }
+    for (to, bytes) in gateways_trace(99, 1) {
+        let text = String::from_utf8_lossy(&bytes);
+        if to.ip().to_string().starts_with("10.") {
+            assert!(!text.contains("192.168.1.5") && !text.contains("198.51.100.10"), "{text}");
+        } else {
+            assert!(!text.contains("10.0.0."), "{text}");
+        }
     }
 }

@@ -5,6 +5,8 @@
 mod dtls;
 #[path = "../../fuzz/bodies/frame.rs"]
 mod frame;
+#[path = "../../fuzz/bodies/mgcp.rs"]
+mod mgcp;
 #[path = "../../fuzz/bodies/rtcp.rs"]
 mod rtcp;
 #[path = "../../fuzz/bodies/rtp.rs"]
@@ -20,6 +22,7 @@ mod xml;
 
 use portolan_shards::limits::MAX_MESSAGE;
 use portolan_shards::wire::dtls::is_handshake;
+use portolan_shards::wire::mgcp::messages as parts_of;
 use portolan_shards::wire::sdp::Sdp;
 use portolan_shards::wire::sip::{Frame, Message};
 use portolan_shards::wire::xml::fields;
@@ -127,6 +130,11 @@ fn dtls_corpus_and_its_mutations() {
     replay("dtls", dtls::run);
 }
 
+#[test]
+fn mgcp_corpus_and_its_mutations() {
+    replay("mgcp", mgcp::run);
+}
+
 /// A corpus that is refused at its first line tests nothing.
 #[test]
 fn the_corpus_reaches_the_depths() {
@@ -136,6 +144,13 @@ fn the_corpus_reaches_the_depths() {
     let framed = streams.iter().flat_map(|seed| frame::frames(seed, MAX_MESSAGE, seed.len()));
     assert_eq!(framed.filter(|found| matches!(found, Frame::Message(_))).count(), 11);
     assert_eq!(corpus("dtls").iter().filter(|seed| is_handshake(seed)).count(), corpus("dtls").len() - 2);
+    let mgcp = corpus("mgcp");
+    let parts = mgcp.iter().flat_map(|seed| parts_of(seed).into_iter().map(|part| part.of(seed)));
+    assert_eq!(
+        parts.filter(|part| mgcp::reads(part)).count(),
+        mgcp.len() + 1,
+        "three in one, and one is broken"
+    );
     assert!(corpus("sdp").iter().all(|seed| Sdp::parse(seed).is_ok_and(|sdp| !sdp.media.is_empty())));
     assert!(corpus("xml").iter().all(|seed| fields(seed).is_ok_and(|fields| fields.len() > 2)));
 }
@@ -177,6 +192,7 @@ fn hostile_repetitions_at_full_size() {
             sip::run(&bytes);
             sdp::run(&bytes[head.len()..]);
             xml::run(&bytes[head.len()..]);
+            mgcp::run(&[&b"RSIP 1 *@a MGCP 1.0\nZ: "[..], &bytes[head.len()..]].concat());
         }
     }
 }
@@ -197,6 +213,7 @@ proptest! {
         stun::run(&bytes);
         dtls::run(&bytes);
         xml::run(&bytes);
+        mgcp::run(&bytes);
     }
 
     #[test]

@@ -22,11 +22,19 @@ fn port(at: &str) -> u16 {
 
 /// Media comes in at one of our addresses, or is dropped.
 fn flows(world: &mut World, realm: RealmId, at: &str, from: &str, sequence: u16) -> Verdict {
-    world.media(realm, port(at), from, &rtp(sequence, u32::from(realm.0) + 1))
+    world.media(realm, port(at), from, &rtp(60_100 + sequence, u32::from(realm.0) + 1))
 }
 
 fn reaches(verdict: Verdict, to: &str) -> bool {
     matches!(verdict, Verdict::Forward { to: at, .. } if at == addr(to))
+}
+
+/// The gateway's media comes long enough to be found.
+fn speaks(world: &mut World, at: &str, from: &str) {
+    for n in 0..12 {
+        world.media(ACCESS, port(at), from, &rtp(60_000 + n, 1));
+        world.pass(Duration::from_millis(20));
+    }
 }
 
 /// What is exchanged about one connection.
@@ -90,15 +98,16 @@ fn a_called_gateway_has_media_both_ways_and_neither_side_sees_the_others_address
     assert_eq!((up.flow.remote, up.flow.local), (addr(AGENT), addr(CORE_AT)), "back to the source");
     let (access, core) = (media_of(&down), media_of(&up));
     assert!(access.starts_with("198.51.100.10:") && core.starts_with("10.0.0.10:"));
+    speaks(&mut call.world, &access, NAT_MEDIA);
     assert!(reaches(flows(&mut call.world, ACCESS, &access, NAT_MEDIA, 1), FAR));
     assert!(reaches(flows(&mut call.world, CORE, &core, FAR, 1), NAT_MEDIA));
     let (_, up) = call.exchange(
         "DLCX",
         "I: 32F345E2\n",
         "",
-        "250 OK\nP: PS=1, OS=160, PR=1, OR=160, PL=0, JI=0, LA=0\n",
+        "250 OK\nP: PS=13, OS=2080, PR=1, OR=160, PL=0, JI=0, LA=0\n",
     );
-    assert!(up.text().starts_with("250 ") && up.text().contains("P: PS=1, OS=160"));
+    assert!(up.text().starts_with("250 ") && up.text().contains("P: PS=13, OS=2080"));
     assert_eq!(totals(&mut call.world), (0, 0));
     let stats = call.world.shards[0].stats();
     assert_eq!((stats.reports_agreed, stats.reports_contradicted), (1, 0));
@@ -116,6 +125,7 @@ fn a_calling_gateway_is_connected_without_a_description_and_modified_with_one() 
     let (down, up) = call.exchange("MDCX", "I: 1\nM: sendrecv\n", &audio(FAR), "200 OK\n");
     assert!(!up.text().contains("c="));
     let access = media_of(&down);
+    speaks(&mut call.world, &access, NAT_MEDIA);
     assert!(reaches(flows(&mut call.world, ACCESS, &access, NAT_MEDIA, 1), FAR));
     assert!(reaches(flows(&mut call.world, CORE, &core, FAR, 1), NAT_MEDIA));
     let (_, _) = call.exchange("DLCX", "", "", "250 OK\n");
@@ -148,6 +158,7 @@ fn a_failed_modification_leaves_what_was() {
     let (_, refused) =
         call.exchange("MDCX", "I: 32F345E2\nM: inactive\n", &audio("10.0.0.51:4100"), "534 No\n");
     assert!(refused.text().starts_with("534 "));
+    speaks(&mut call.world, &media_of(&down), NAT_MEDIA);
     assert!(reaches(flows(&mut call.world, ACCESS, &media_of(&down), NAT_MEDIA, 1), FAR));
     assert!(reaches(flows(&mut call.world, CORE, &media_of(&up), FAR, 1), NAT_MEDIA));
     call.exchange("DLCX", "I: 32F345E2\n", "", "250 OK\n");
@@ -159,6 +170,7 @@ fn modes_are_gates() {
     let mut call = Call::new();
     let (down, up) = call.called("sendrecv");
     let (access, core) = (media_of(&down), media_of(&up));
+    speaks(&mut call.world, &access, NAT_MEDIA);
     assert!(reaches(flows(&mut call.world, ACCESS, &access, NAT_MEDIA, 1), FAR));
     let mut sequence = 1;
     for (mode, from_gateway, to_gateway) in [
@@ -185,8 +197,9 @@ fn a_gateway_that_only_listens_is_told_to_send_until_it_was_heard_and_its_media_
     let (down, up) = call.called("recvonly");
     assert!(down.text().contains("M: sendrecv\r\n"), "{}", down.text());
     let (access, core) = (media_of(&down), media_of(&up));
-    let closed = flows(&mut call.world, ACCESS, &access, NAT_MEDIA, 1);
+    let closed = call.world.media(ACCESS, port(&access), NAT_MEDIA, &rtp(59_999, 1));
     assert_eq!(closed, Verdict::Drop(DropReason::GateClosed));
+    speaks(&mut call.world, &access, NAT_MEDIA);
     assert!(reaches(flows(&mut call.world, CORE, &core, FAR, 1), NAT_MEDIA), "it is found by what it sent");
     let audit = format!("200 OK\nC: A3\nM: sendrecv\n\n{}\n{}", audio(INSIDE), audio(&access));
     let (_, up) = call.exchange("AUCX", "I: 32F345E2\nF: C,M,LC,RC\n", "", &audit);
@@ -370,10 +383,12 @@ fn two_gateways_call_each_other_through_the_core_side() {
     let modified = world.agent_sends(AGENT, CORE_AT, &text).remove(0);
     world.answered(&modified, "200 OK\n");
     let (one, two) = ("203.0.113.7:51000", "203.0.113.8:52000");
-    for n in 1..4 {
+    speaks(&mut world, &media_of(&modified), one);
+    speaks(&mut world, &media_of(&second), two);
+    for n in 60_100..60_104 {
         let out = world.media(ACCESS, port(&media_of(&modified)), one, &rtp(n, 1));
         assert!(reaches(out, &media_of(&second_up)), "{out:?}");
-        let back = world.media(ACCESS, port(&media_of(&second)), two, &rtp(n, 2));
+        let back = world.media(ACCESS, port(&media_of(&second)), two, &rtp(n, 1));
         assert!(reaches(back, &media_of(&first_up)), "{back:?}");
         let across = world.media(CORE, port(&media_of(&second_up)), &media_of(&first_up), &rtp(n, 1));
         assert!(reaches(across, two), "{across:?}");

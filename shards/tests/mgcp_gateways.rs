@@ -160,8 +160,9 @@ fn a_gateway_is_asked_while_it_is_silent_and_is_down_when_it_does_not_answer() {
         assert_eq!((endpoint(asked), asked.flow), (format!("aaln/1@{PRIVATE}"), gateway_at(NAT)));
         all_live(&mut world, sent);
     }
-    world.gateway_sends(NAT, &notify(20, PRIVATE));
     world.pass(seconds(10));
+    world.gateway_sends(NAT, &notify(20, PRIVATE));
+    world.pass(seconds(20));
     assert!(world.shards[0].stats().keepalives_spared > 0);
     let sent = world.pass(seconds(120));
     let told = up(sent);
@@ -195,17 +196,17 @@ fn what_a_gateway_notifies_is_told_by_our_name_and_comes_back_as_it_was_written(
     let entity = shown(&mut world, AGENT, "RQNT", &format!("N: {written}\nX: 1\n")).expect("an entity");
     assert_eq!(entity, "ca1@[198.51.100.10]:2427");
     assert_eq!(shown(&mut world, AGENT, "RQNT", "X: 1\n"), None, "the last one still holds");
-    let notify = format!("NTFY 1 aaln/1@{PRIVATE} MGCP 1.0\nN: {entity}\nX: 1\nO: hd\n");
+    let notify = format!("NTFY 91 aaln/1@{PRIVATE} MGCP 1.0\nN: {entity}\nX: 1\nO: hd\n");
     let sent = world.gateway_sends(NAT, &notify).remove(0);
     assert!(sent.text().contains(&format!("N: {written}\r\n")), "{}", sent.text());
     assert_eq!(sent.flow.remote, addr("10.0.0.30:5678"));
     assert_eq!(shown(&mut world, AGENT, "RQNT", "N:\nX: 1\n").as_deref(), Some("ca0@[198.51.100.10]:2427"));
     let other = shown(&mut world, AGENT, "RQNT", "N: x@[10.0.0.31]:2727\nX: 1\n").expect("an entity");
     let sent =
-        world.gateway_sends(NAT, &notify.replace("NTFY 1", "NTFY 2").replace(&entity, &other)).remove(0);
+        world.gateway_sends(NAT, &notify.replace("NTFY 91", "NTFY 92").replace(&entity, &other)).remove(0);
     assert_eq!((sent.flow.remote, sent.text().contains("N: x@[10.0.0.31]:2727")), (addr(SECOND_AGENT), true));
     let sent = world
-        .gateway_sends(NAT, &notify.replace("NTFY 1", "NTFY 3").replace(&entity, "ca99@[198.51.100.10]"));
+        .gateway_sends(NAT, &notify.replace("NTFY 91", "NTFY 93").replace(&entity, "ca99@[198.51.100.10]"));
     assert!(
         !sent[0].text().contains("198.51."),
         "one that was never named is not passed on: {}",

@@ -230,6 +230,26 @@ fn a_description_of_a_gateway_that_cannot_be_passed_on_ends_its_connection() {
 }
 
 #[test]
+fn a_description_where_none_belongs_shows_no_address() {
+    let mut world = World::new(gateways(1));
+    let name = world.restarts(NAT, 1, PRIVATE);
+    let (inside, far) = (audio("192.168.1.5:5004"), audio("10.0.0.50:4000"));
+    for (n, verb) in (10..).zip(["RQNT", "EPCF", "AUEP", "AUCX", "DLCX", "CRCX", "MDCX", "ABCD"]) {
+        let body = if verb == "MDCX" { String::new() } else { format!("\n{far}\n{far}\n{far}") };
+        let text = format!("{verb} {n} aaln/1@{name} MGCP 1.0\nC: A\nI: 9\nM: sendrecv\n{body}");
+        let down = world.agent_sends(AGENT, CORE_AT, &text).remove(0);
+        assert!(down.flow.realm == ACCESS && !down.text().contains("10.0.0.50"), "{}", down.text());
+        let up = world.answered(&down, &format!("200 OK\nI: 8\n\n{inside}\n{inside}\n{inside}")).remove(0);
+        assert!(up.flow.realm == CORE && !up.text().contains("192.168."), "{verb}: {}", up.text());
+        assert_eq!(up.text().matches("m=audio ").count(), 3, "{verb}");
+    }
+    let up = world.gateway_sends(NAT, &format!("{}\n{inside}", notify(50))).remove(0);
+    assert!(!up.text().contains("192.168.") && up.text().contains("m=audio 0 "), "{}", up.text());
+    let down = world.answered(&up, &format!("200 OK\n\n{far}")).remove(0);
+    assert!(!down.text().contains("10.0.0.50"), "{}", down.text());
+}
+
+#[test]
 fn tables_have_an_end() {
     let limits = Limits {
         transactions: 40,

@@ -9,6 +9,7 @@ use portolan_shards::histogram::{Histogram, Reception};
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
 use portolan_shards::types::{Side, Transport};
+use portolan_shards::wire::mgcp::Verb;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -44,6 +45,7 @@ const GAUGES: &[(&str, &str, Read)] = &[
     }),
     ("portolan_bindings", "Registered terminals now", |s| s.bindings),
     ("portolan_dialogs", "SIP dialogs known now", |s| s.dialogs),
+    ("portolan_gateways", "MGCP gateways that serve now", |s| s.gateways),
     ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),
     ("portolan_nats_learned", "NATs whose keepalive interval has grown", |s| s.nats_learned),
 ];
@@ -57,6 +59,7 @@ const COUNTERS: &[(&str, &str, Read)] = &[
         s.failovers
     }),
     ("portolan_byes_sent", "BYEs to the ends of calls that ended without one", |s| s.byes_sent),
+    ("portolan_gateways_moved", "MGCP gateways that came by another flow", |s| s.gateways_moved),
     ("portolan_bindings_lost", "Terminals that stopped to answer keepalives", |s| s.bindings_lost),
     ("portolan_overload_reports", "Responses in which a server asked for fewer requests", |s| {
         s.overload_reports
@@ -91,6 +94,12 @@ const FAMILIES: &[(&str, &str, &str, ReadMany)] = &[
     ("portolan_drops", "Packets and messages dropped by reason", "reason", drops),
     ("portolan_requests", "Requests received by method", "method", |s| {
         METHODS.iter().copied().zip(s.requests).collect()
+    }),
+    ("portolan_mgcp_commands", "MGCP commands received by verb", "verb", |s| {
+        Verb::ALL.iter().map(|verb| verb.token()).zip(s.mgcp_commands).collect()
+    }),
+    ("portolan_mgcp_reports", "What gateways claim to have sent, compared with what came", "result", |s| {
+        vec![("agreed", s.reports_agreed), ("contradicted", s.reports_contradicted)]
     }),
     ("portolan_responses", "Responses received by class", "class", |s| {
         CLASSES.iter().copied().zip(s.responses).collect()

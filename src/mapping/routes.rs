@@ -9,7 +9,7 @@ use super::syntax::choices;
 use super::target::{Target, targets};
 use ipnet::IpNet;
 use portolan_shards::realm::{Realm, Registration, Route, Softswitch, Way};
-use portolan_shards::types::RealmId;
+use portolan_shards::types::{Proto, RealmId};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn softswitch(
     if let Some(domain) = &raw.domain {
         self::domain(check, at.field("domain"), domain);
     }
-    let probe = probe(check, at.field("probe_s"), raw.probe_s, &targets);
+    let probe = probe(check, at.field("probe_s"), raw.probe_s, &targets).filter(|_| proto == Proto::Sip);
     let patience = raw.patience_s.unwrap_or(Softswitch::PATIENCE.as_secs());
     check.within(at.field("patience_s"), "a patience", patience, 1..=32);
     let patience = Duration::from_secs(patience);

@@ -72,6 +72,11 @@ impl Sessions {
         (running.collect(), self.recent.0.iter().rev().take(most).cloned().collect())
     }
 
+    /// Figures of one session; `None` when it has ended.
+    pub fn summary(&self, key: SessionKey) -> Option<Summary> {
+        Some(self.summarize(key, self.table.get(key)?))
+    }
+
     pub(super) fn summarize(&self, key: SessionKey, session: &Session) -> Summary {
         let running = session.streams.iter().flatten().filter_map(|stream| self.stream_summary(stream));
         session.summary(key, session.carried.iter().copied().chain(running).collect())

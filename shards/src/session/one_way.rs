@@ -85,7 +85,7 @@ impl Stream {
 impl Session {
     /// The side that is silent, if that is new.
     fn look(&mut self, relay: &Relay) -> Option<Side> {
-        let open = self.open;
+        let open = self.open && self.allowed == Gate::OPEN;
         let silent =
             self.streams.iter_mut().flatten().filter_map(|stream| stream.look(open, relay)).next()?;
         self.one_way.replace(silent).is_none().then_some(silent)

@@ -10,7 +10,6 @@ use crate::session::Role;
 use crate::signaling::Cx;
 use crate::table::Key;
 use crate::types::{Flow, Side};
-use crate::wire::Span;
 use crate::wire::mgcp::{Endpoint, Message, Verb};
 use crate::wire::sdp::Sdp;
 use bytes::Bytes;
@@ -49,7 +48,9 @@ impl Mgcp {
         if self.gateways.get(gateway).is_some_and(|gateway| gateway.flow.same_path(&flow)) {
             self.hear(cx, gateway);
         }
-        if !own && !done {
+        if self.gateways.get(gateway).is_none() {
+            cx.dropped(DropReason::Unmatched);
+        } else if !own && !done {
             self.relay(cx, key, message, code);
         }
         Ok(())
@@ -116,7 +117,7 @@ impl Mgcp {
         let Some(gateway) = self.gateways.get_mut(key) else { return Ok(()) };
         rewrite.endpoints(&gateway.domain);
         rewrite.comment(&gateway.name, &gateway.domain);
-        conceal(rewrite, Reading::of(gateway), Side::Core)?;
+        rewrite.conceal(Reading::of(gateway), Side::Core)?;
         if code < 200 {
             return Ok(());
         }
@@ -156,10 +157,9 @@ impl Mgcp {
         match verb {
             Verb::Create | Verb::Modify if code >= 300 => {
                 self.abandon(cx, verb, std::mem::take(asked));
-                conceal(rewrite, reading, Side::Access)
             }
-            Verb::Create => self.created(cx, key, asked, code, rewrite),
-            Verb::Modify => self.modified(cx, asked, code, rewrite),
+            Verb::Create => self.created(cx, key, asked, code, rewrite)?,
+            Verb::Modify => self.modified(cx, asked, code, rewrite)?,
             Verb::Delete if code >= 200 => {
                 // A transient error: the connection is still there (RFC 3435 section 2.4).
                 if (400..500).contains(&code) {
@@ -167,11 +167,11 @@ impl Mgcp {
                 } else {
                     self.deleted(cx, asked, rewrite.message.value("P"));
                 }
-                Ok(())
             }
-            Verb::AuditConnection => self.audited(cx, key, asked, rewrite),
-            _ => conceal(rewrite, reading, Side::Access),
+            Verb::AuditConnection => self.audited(cx, key, asked, rewrite)?,
+            _ => {}
         }
+        rewrite.conceal(reading, Side::Access)
     }
 
     /// A connection is there, or two.
@@ -200,10 +200,6 @@ impl Mgcp {
             if let Some(shown) = self.agreed(cx, connection, body, offer)? {
                 rewrite.description(n, &shown);
             }
-        }
-        if asked.connections.is_empty() {
-            let gateway = self.gateways.get(key).ok_or(Fault::Refused("the gateway is gone"))?;
-            conceal(rewrite, Reading::of(gateway), Side::Access)?;
         }
         if code >= 200 {
             asked.session.take().into_iter().for_each(|session| Self::drop_session(cx, session));
@@ -267,7 +263,7 @@ impl Mgcp {
         let one = connections.len() == 1;
         for key in connections {
             let carried = self.release(cx, key, Ended::BySignaling);
-            if let Some(reported) = reported.filter(|_| one) {
+            if let Some((reported, carried)) = reported.filter(|_| one).zip(carried) {
                 report::compare(cx, reported, &carried);
             }
         }
@@ -350,14 +346,4 @@ impl Mgcp {
 fn local_of<'b>(message: &Message<'b>, name: &str) -> Option<&'b [u8]> {
     let value = message.parameter(name)?.value;
     Some(Endpoint::parse(message.bytes(), value)?.local.of(message.bytes()))
-}
-
-/// Descriptions that belong to no connection. One that cannot be read is not passed on.
-fn conceal(rewrite: &mut Rewrite<'_, '_>, reading: Reading, side: Side) -> Result<(), Fault> {
-    let message = rewrite.message;
-    let spans: Vec<(usize, Span)> = message.descriptions.iter().copied().enumerate().collect();
-    for (n, span) in spans {
-        rewrite.description(n, &reading.conceal(side, span.of(message.bytes()))?);
-    }
-    Ok(())
 }

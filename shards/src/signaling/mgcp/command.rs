@@ -92,6 +92,7 @@ impl Mgcp {
         let (message, flow) = (command.message, command.flow);
         let place = Place::of(&flow, command.bytes(), &command.endpoint);
         let known = self.gateways.at(&place, &flow);
+        known.into_iter().for_each(|key| self.hear(cx, key));
         let repeated =
             known.and_then(|key| self.transactions.asked(Origin::Gateway(key, message.transaction)));
         if let Some(repeated) = repeated {
@@ -111,13 +112,12 @@ impl Mgcp {
             None => self.newcomer(cx, &place, flow, command.bytes())?,
         };
         let Some(key) = key else { return Ok(()) };
-        self.learn(cx, key, &command);
+        self.learn(key, &command);
         self.to_agent(cx, key, command)
     }
 
     /// What a command tells of its gateway.
-    fn learn(&mut self, cx: &mut Cx<'_>, key: Key, command: &Command<'_, '_>) {
-        self.hear(cx, key);
+    fn learn(&mut self, key: Key, command: &Command<'_, '_>) {
         let Some(gateway) = self.gateways.get_mut(key) else { return };
         let bytes = command.bytes();
         gateway.domain = command.endpoint.domain.of(bytes).into();
@@ -140,11 +140,11 @@ impl Mgcp {
         let mut rewrite = Rewrite::new(message, id);
         let entity = self.restore_entity(&mut rewrite, key);
         let origin = |id| Origin::Gateway(key, id);
-        self.acknowledge(&mut rewrite, key, origin);
+        self.acknowledge(&mut rewrite, origin);
         let gateway = self.gateways.get(key).ok_or(Refusal::UNKNOWN)?;
         rewrite.domain(&command.endpoint, &gateway.name);
         rewrite.endpoints(&gateway.name);
-        conceal(&mut rewrite, Reading::of(gateway), Side::Access)?;
+        rewrite.conceal(Reading::of(gateway), Side::Access).map_err(Refusal::of_description)?;
         let to = entity.filter(|_| command.verb == Verb::Notify).or_else(|| gateway.serves());
         let to = gateway.core_flow(to.ok_or(Refusal::UNSERVED)?);
         let mut asked = command.asked();
@@ -166,7 +166,7 @@ impl Mgcp {
         if matches!(command.verb, Verb::Notify | Verb::Restart) {
             return Err(Refusal::VERB);
         }
-        let origin = |id| Origin::Agent(flow.realm, flow.remote.ip(), id);
+        let origin = |id| Origin::Agent(key, flow.remote.ip(), id);
         if let Some(repeated) = self.transactions.asked(origin(message.transaction)) {
             self.again(cx, repeated, flow);
             return Ok(());
@@ -175,14 +175,20 @@ impl Mgcp {
         let id = self.transactions.number(cx.shard);
         let mut rewrite = Rewrite::new(message, id);
         self.own_endpoints(key, &mut rewrite, &command.endpoint)?;
-        self.acknowledge(&mut rewrite, key, origin);
+        self.acknowledge(&mut rewrite, origin);
         let mut asked = command.asked();
-        self.prepare(cx, key, &command, &mut asked, &mut rewrite)?;
-        let shown = self.show_entity(&mut rewrite, key, command.verb, command.local(), flow.remote);
-        let to = self.gateways.get(key).map(|gateway| gateway.flow);
-        let Some(to) = to.filter(|_| shown.is_ok()) else {
-            self.abandon(cx, command.verb, asked);
-            return Err(Refusal::PROTOCOL);
+        let ready = self.prepare(cx, key, &command, &mut asked, &mut rewrite).and_then(|()| {
+            self.show_entity(&mut rewrite, key, command.verb, command.local(), flow.remote)?;
+            self.gateways.get(key).map(|gateway| gateway.flow).ok_or(Refusal::UNKNOWN)
+        });
+        let to = match ready {
+            Ok(to) => to,
+            Err(refusal) => {
+                // The gateway never hears of it: a deletion deletes nothing.
+                let verb = if command.verb == Verb::Delete { Verb::Modify } else { command.verb };
+                self.abandon(cx, verb, asked);
+                return Err(refusal);
+            }
         };
         let transaction = begun(cx, &command, key, (id, origin(message.transaction)), to, rewrite.finish());
         self.forward(cx, Transaction { asked, ..transaction });
@@ -230,18 +236,13 @@ impl Mgcp {
                     self.offer(cx, key, command, asked, rewrite)?;
                 }
             }
-            Verb::Delete => {
-                self.close_gates(cx, key, command, asked);
-                return Ok(());
-            }
+            Verb::Delete => self.close_gates(cx, key, command, asked),
             Verb::AuditConnection => asked.connections.extend(self.selected(key, &command.selection())),
-            _ => {
-                let gateway = self.gateways.get(key).ok_or(Refusal::UNKNOWN)?;
-                conceal(rewrite, Reading::of(gateway), Side::Core)?;
-            }
+            _ => {}
         }
         self.coax(cx, command, asked, rewrite);
-        Ok(())
+        let gateway = self.gateways.get(key).ok_or(Refusal::UNKNOWN)?;
+        rewrite.conceal(Reading::of(gateway), Side::Core).map_err(Refusal::of_description)
     }
 
     /// The call agent proposes a description.
@@ -309,14 +310,14 @@ impl Mgcp {
     }
 
     /// The answers that the sender has (K:), by our numbers. Those that nobody remembers are left out.
-    fn acknowledge(&self, rewrite: &mut Rewrite<'_, '_>, gateway: Key, origin: impl Fn(u32) -> Origin) {
+    fn acknowledge(&self, rewrite: &mut Rewrite<'_, '_>, origin: impl Fn(u32) -> Origin) {
         let message = rewrite.message;
         for list in message.all("K") {
             let each = acks(message.bytes(), list.value).flat_map(|Ack { first, last }| first..=last);
             let ours = each
                 .take(MAX_ACKNOWLEDGED)
                 .filter_map(|id| self.transactions.get(self.transactions.asked(origin(id))?));
-            let ours = ours.filter(|t| t.gateway == gateway).map(|t| t.id.to_string()).collect::<Vec<_>>();
+            let ours = ours.map(|t| t.id.to_string()).collect::<Vec<_>>();
             if ours.is_empty() {
                 rewrite.drop(list);
             } else {
@@ -363,16 +364,6 @@ impl Mgcp {
 /// Who serves a gateway in the place of a call agent that is silent: whom others have found already, or the next one.
 fn another(gateway: &mut super::gateway::Gateway, silent: SocketAddr) -> Option<SocketAddr> {
     gateway.serves().filter(|serves| *serves != silent).or_else(|| gateway.fail_over())
-}
-
-/// Descriptions that belong to no connection.
-fn conceal(rewrite: &mut Rewrite<'_, '_>, reading: Reading, side: Side) -> Result<(), Refusal> {
-    let message = rewrite.message;
-    for (n, span) in message.descriptions.iter().enumerate() {
-        let shown = reading.conceal(side, span.of(message.bytes())).map_err(Refusal::of_description)?;
-        rewrite.description(n, &shown);
-    }
-    Ok(())
 }
 
 /// A command that is sent on under `id`.

@@ -7,7 +7,8 @@ use super::gateway::Gateway;
 use super::names::fits;
 use super::{Mgcp, mode};
 use crate::fault::Fault;
-use crate::media::{Counters, Gate};
+use crate::media::Gate;
+use crate::session::account::Summary;
 use crate::session::{Role, SessionKey};
 use crate::signaling::Cx;
 use crate::signaling::sdp::{self, Described, Rewritten};
@@ -170,8 +171,8 @@ impl Mgcp {
     }
 
     /// A connection has ended: what it carried.
-    pub(super) fn release(&mut self, cx: &mut Cx<'_>, key: Key, ended: Ended) -> Vec<[Counters; 2]> {
-        let Some(connection) = self.connections.remove(key) else { return Vec::new() };
+    pub(super) fn release(&mut self, cx: &mut Cx<'_>, key: Key, ended: Ended) -> Option<Summary> {
+        let connection = self.connections.remove(key)?;
         if let Some(gateway) = self.gateways.get_mut(connection.gateway) {
             gateway.connections.retain(|one| *one != key);
         }
@@ -179,7 +180,9 @@ impl Mgcp {
             Ended::BySignaling => cx.stats.sessions_ended += 1,
             Ended::Reaped => cx.stats.sessions_reaped += 1,
         }
-        cx.sessions.close(cx.now, connection.session, cx.stats, cx.out).streams
+        let carried = cx.sessions.summary(connection.session);
+        cx.sessions.close(cx.now, connection.session, cx.stats, cx.out);
+        carried
     }
 
     /// What the gateway said of a connection, or nothing, for the call agent. `offered`: the call agent's description that

@@ -136,16 +136,11 @@ impl Mgcp {
         self.timers.schedule(cx.now + next, Wake::Keepalive(key));
     }
 
-    /// A gateway is no more: nor is anything of it.
+    /// A gateway is no more, nor are its connections. Its transactions run out.
     pub(super) fn forget(&mut self, cx: &mut Cx<'_>, key: Key) {
         let connections = self.gateways.get(key).map(|gateway| gateway.connections.clone());
         for connection in connections.unwrap_or_default() {
             self.release(cx, connection, Ended::Reaped);
-        }
-        for transaction in self.transactions.of_gateway(key) {
-            if let Some(gone) = self.transactions.remove(transaction) {
-                self.abandon(cx, gone.verb, gone.asked);
-            }
         }
         self.gateways.remove(key);
     }

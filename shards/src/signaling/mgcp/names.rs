@@ -46,7 +46,7 @@ impl Place {
 
     /// The names that a gateway of this place may have toward the call agent, the best one first.
     pub(super) fn names(&self, cx: &Cx<'_>, suffix: Option<&str>) -> impl Iterator<Item = Vec<u8>> {
-        let own = (self.ip.is_none() && base(&self.domain).is_none()).then(|| self.domain.to_vec());
+        let own = (is_host(&self.domain) && base(&self.domain).is_none()).then(|| self.domain.to_vec());
         let (label, suffix) = (self.label(cx), suffix.map(|suffix| format!(".{suffix}")).unwrap_or_default());
         let numbered = (0_usize..).map(move |n| match n {
             0 => format!("{label}{suffix}").into_bytes(),
@@ -85,6 +85,12 @@ fn base(domain: &[u8]) -> Option<&[u8]> {
     let code = base.strip_prefix(PREFIX.as_bytes())?;
     let numbered = number.is_empty() || number.strip_prefix(b"-").is_some_and(is_number);
     (numbered && code.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v'))).then_some(base)
+}
+
+/// Is it the name of a host, and not something with an address in it?
+fn is_host(domain: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'#');
+    domain.iter().all(plain) && domain.iter().any(u8::is_ascii_alphabetic)
 }
 
 fn is_number(digits: &[u8]) -> bool {
@@ -130,6 +136,14 @@ mod tests {
             ("[192.168.1.5]", None),
         ] {
             assert_eq!(base(domain.as_bytes()), label.map(str::as_bytes), "{domain}");
+        }
+    }
+
+    #[test]
+    fn what_holds_an_address_is_no_host() {
+        assert!(is_host(b"gw1.example.net") && is_host(b"mgw") && is_host(b"a#1"));
+        for bad in ["192.168.1.5", "[192.168.1.5]", "[192.168.1.5", "aaln/1[192.168.1.5]", ""] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Commands from where no gateway was: a new gateway, another one of the same name, or one whose NAT has given it another
-//! port. Nobody takes the place of a gateway that still answers.
+//! port. Nobody takes the place of a gateway that still answers. Only those are asked that a call agent has accepted: the
+//! others might be anybody's address.
 
 use super::gateway::{Suspect, guest_at};
 use super::names::Place;
@@ -10,12 +11,15 @@ use crate::signaling::Cx;
 use crate::table::Key;
 use crate::types::{Flow, Side};
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// How long the known gateways of a name have to answer when a command of that name comes from elsewhere.
 pub(super) const EXAMINATION: Duration = Duration::from_secs(2);
 /// A gateway that no call agent has accepted is forgotten after this long.
 const UNPROVEN: Duration = Duration::from_secs(60);
+/// Gateways of one name that no call agent has accepted yet.
+const MAX_UNPROVEN: usize = 4;
 
 impl Mgcp {
     /// The gateway that a command from an unknown flow is from. `Ok(None)`: that is not known yet; the command waits.
@@ -29,7 +33,9 @@ impl Mgcp {
         flow: Flow,
         command: &[u8],
     ) -> Result<Option<Key>, Refusal> {
-        let members = self.gateways.family(place).map(|family| family.members.clone()).unwrap_or_default();
+        let all = self.gateways.family(place).map(|family| family.members.clone()).unwrap_or_default();
+        let proven = |key: &Key| self.gateways.get(*key).is_some_and(|gateway| gateway.proven);
+        let members = all.iter().copied().filter(proven).collect::<SmallVec<[Key; 1]>>();
         let down = |key: &&Key| self.gateways.get(**key).is_some_and(|gateway| gateway.down);
         if let Some(&key) = members.iter().find(down) {
             self.move_to(cx, key, flow);
@@ -59,6 +65,11 @@ impl Mgcp {
 
     /// A new gateway, until it is proven at its network's charge.
     fn admit(&mut self, cx: &Cx<'_>, place: &Place, flow: Flow) -> Result<Key, Refusal> {
+        let members = self.gateways.family(place).map(|family| &family.members[..]).unwrap_or_default();
+        let unproven = |key: &&Key| self.gateways.get(**key).is_some_and(|gateway| !gateway.proven);
+        if members.iter().filter(unproven).count() >= MAX_UNPROVEN {
+            return Err(Refusal::QUOTA);
+        }
         if self.transactions.of_guest(guest_at(&flow)) >= cx.mapping.limits.transactions_per_source {
             return Err(Refusal::QUOTA);
         }

@@ -1,7 +1,7 @@
 //! Connection parameters (RFC 3435 section 3.2.2.7): what a gateway says that a connection has carried, beside what we have
 //! seen of it.
 
-use crate::media::Counters;
+use crate::session::account::Summary;
 use crate::signaling::Cx;
 
 /// Packets that may be under way, or lost before us, when the two are compared: so many, and one in so many.
@@ -9,9 +9,10 @@ const SLACK: u64 = 50;
 const SHARE: u64 = 20;
 
 /// Count whether the packets that a gateway claims to have sent agree with those that came.
-pub(super) fn compare(cx: &mut Cx<'_>, reported: &[u8], carried: &[[Counters; 2]]) {
+pub(super) fn compare(cx: &mut Cx<'_>, reported: &[u8], carried: &Summary) {
     let Some(claimed) = sent(reported) else { return };
-    let came = carried.iter().map(|[access, _]| access.rtp_packets + access.dropped).sum::<u64>();
+    let from_gateway = carried.streams.iter().map(|stream| &stream.accounts[0].counters);
+    let came = from_gateway.map(|counters| counters.rtp_packets + counters.dropped()).sum::<u64>();
     if claimed.abs_diff(came) <= SLACK + claimed.max(came) / SHARE {
         cx.stats.reports_agreed += 1;
     } else {

@@ -1,13 +1,18 @@
 //! One message on its way to the other side: what is ours on each hop is replaced, all else stays.
 
+use super::connection::Reading;
+use crate::fault::Fault;
+use crate::types::Side;
 use crate::wire::Span;
-use crate::wire::mgcp::{Endpoint, Message, Parameter, endpoints};
+use crate::wire::mgcp::{Endpoint, MAX_DESCRIPTIONS, Message, Parameter, endpoints};
 use crate::wire::splice::Splice;
 
 /// A message and the changes to it.
 pub(super) struct Rewrite<'m, 'b> {
     pub(super) message: &'m Message<'b>,
     splice: Splice<'b>,
+    /// Descriptions that were replaced.
+    replaced: [bool; MAX_DESCRIPTIONS],
 }
 
 impl<'m, 'b> Rewrite<'m, 'b> {
@@ -15,7 +20,7 @@ impl<'m, 'b> Rewrite<'m, 'b> {
     pub(super) fn new(message: &'m Message<'b>, id: u32) -> Self {
         let mut splice = Splice::new(message.bytes());
         splice.replace(message.transaction_span, id.to_string());
-        Self { message, splice }
+        Self { message, splice, replaced: [false; MAX_DESCRIPTIONS] }
     }
 
     /// The domain of a name.
@@ -47,7 +52,8 @@ impl<'m, 'b> Rewrite<'m, 'b> {
 
     /// A parameter's value.
     pub(super) fn value(&mut self, parameter: Parameter, value: &[u8]) {
-        self.splice.replace(parameter.value, value);
+        let space: &[u8] = if parameter.value.is_empty() { b" " } else { b"" };
+        self.splice.replace(parameter.value, [space, value].concat());
     }
 
     /// A parameter is taken out.
@@ -68,7 +74,22 @@ impl<'m, 'b> Rewrite<'m, 'b> {
     pub(super) fn description(&mut self, at: usize, body: &[u8]) {
         if let Some(span) = self.message.descriptions.get(at) {
             self.splice.replace(*span, body);
+            self.replaced[at] = true;
         }
+    }
+
+    /// Descriptions that belong to no connection, and were not replaced: `side` wrote them.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] when one cannot be read; it must not be passed on.
+    pub(super) fn conceal(&mut self, reading: Reading, side: Side) -> Result<(), Fault> {
+        let message = self.message;
+        for (at, span) in message.descriptions.iter().enumerate() {
+            if !self.replaced[at] {
+                self.description(at, &reading.conceal(side, span.of(message.bytes()))?);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Vec<u8> {

@@ -9,7 +9,7 @@ use crate::random::{Keyed, Rng};
 use crate::session::SessionKey;
 use crate::signaling::Cx;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, RealmId, ShardId, Side};
+use crate::types::{Flow, Instant, ShardId, Side};
 use crate::wire::mgcp::{MAX_TRANSACTION, Verb};
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -27,8 +27,8 @@ const SHARDS: u32 = 1024;
 pub(super) enum Origin {
     /// A gateway. Behind its NAT it may come by another port, but it is the same gateway.
     Gateway(Key, u32),
-    /// A call agent, by the address it sends from.
-    Agent(RealmId, IpAddr, u32),
+    /// A call agent, by the address it sends from; to this gateway.
+    Agent(Key, IpAddr, u32),
     /// We ourselves.
     Own(u32),
 }
@@ -166,11 +166,6 @@ impl Transactions {
     /// Transactions that this guest is charged for.
     pub(super) fn of_guest(&self, guest: Guest) -> usize {
         self.guests.get(&guest).copied().unwrap_or_default()
-    }
-
-    /// Those about a gateway.
-    pub(super) fn of_gateway(&self, gateway: Key) -> Vec<Key> {
-        self.table.iter().filter(|(_, t)| t.gateway == gateway).map(|(key, _)| key).collect()
     }
 
     /// Does one of them send from this address, or answer from it?
