@@ -12,8 +12,10 @@ use crate::runtime::{Options, Runtime, ShardSnapshot};
 use anyhow::{Context, anyhow, bail};
 use portolan_loadgen::report::{Crossings, Relay};
 use portolan_loadgen::{NatChoice, Phase, Plan, Progress, Report};
+use portolan_shards::io::DropReason;
 use portolan_shards::shard::Shard;
 use portolan_shards::sim::NatKind;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -227,7 +229,15 @@ fn relay(shards: u16, before: Work, rest: &[Arc<ShardSnapshot>]) -> Relay {
         },
         sessions_left: sum(|shard| shard.stats.sessions),
         ports_left: sum(|shard| shard.stats.ports),
+        drops: drops(rest),
     }
+}
+
+/// What all shards dropped, where they dropped anything.
+fn drops(shards: &[Arc<ShardSnapshot>]) -> BTreeMap<&'static str, u64> {
+    let all = |reason: DropReason| shards.iter().map(|shard| shard.stats.dropped(reason)).sum();
+    let each = DropReason::ALL.iter().map(|&reason| (reason.label(), all(reason)));
+    each.filter(|(_, count)| *count > 0).collect()
 }
 
 fn tell(options: &DemoOptions, report: &Report) {

@@ -168,7 +168,7 @@ pub struct Leaks {
 }
 
 /// Figures of the proxy.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Relay {
     /// Shards that ran.
     pub shards: u16,
@@ -180,6 +180,8 @@ pub struct Relay {
     pub sessions_left: u64,
     /// Media ports still held by sessions then.
     pub ports_left: u64,
+    /// What was dropped, by reason; reasons that did not occur are left out.
+    pub drops: BTreeMap<&'static str, u64>,
 }
 
 /// What crossed from shard to shard.
