@@ -196,6 +196,7 @@ impl Sessions {
         let advertised = session.legs[index(side.other())].advertised;
         let fresh = session.announced.get(at).is_none_or(Option::is_none) && session.is_fresh();
         let terminal_leads = session.terminal_leads(at, side, &view);
+        let open = session.open;
         let stream = session.streams[at].as_mut().ok_or(Refusal::Gone)?;
         self.admission.grant(stream, &view);
         let latched = self.relay.latched(stream.id, End::A).is_some();
@@ -207,7 +208,10 @@ impl Sessions {
                 stream.propose(side, view.clone());
                 self.announce(key, side, at, view);
             }
-            Role::Offer => stream.propose(side, view),
+            Role::Offer => {
+                stream.propose(side, view);
+                self.relay.gate(stream.id, stream.gate(open));
+            }
             Role::Answer => {
                 stream.answer(side, view);
                 self.describe(cx.now, key, at);

@@ -116,12 +116,17 @@ impl Stream {
         told
     }
 
-    /// Which way media may flow, by the direction attributes of both views.
+    /// Which way media may flow, by the direction attributes of both views. Whoever offers to change them hears at once
+    /// what it offers to hear: media may overtake the answer (RFC 3264 section 8).
     pub(super) fn gate(&self, open: bool) -> Gate {
         let [Some(access), Some(core)] = &self.views else { return Gate::CLOSED };
         let open = open && !self.removed;
         let hears = |view: &View| view.receives && !view.held;
-        Gate { a_to_b: open && access.sends && hears(core), b_to_a: open && core.sends && hears(access) }
+        let ready = |side: Side| self.pending[index(side)].as_ref().is_some_and(hears);
+        Gate {
+            a_to_b: open && (access.sends && hears(core) || ready(Side::Core)),
+            b_to_a: open && (core.sends && hears(access) || ready(Side::Access)),
+        }
     }
 
     /// Is it RTP, as agreed?
