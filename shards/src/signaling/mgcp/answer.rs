@@ -76,10 +76,10 @@ impl Mgcp {
         let (mut asked, agent) = (std::mem::take(&mut transaction.asked), transaction.to.remote);
         let mut rewrite = Rewrite::new(message, id);
         let result = match toward {
-            Side::Access => self.from_gateway_back(cx, gateway, verb, &mut asked, code, &mut rewrite),
+            Side::Access => self.gateway_answers(cx, gateway, verb, &mut asked, code, &mut rewrite),
             Side::Core => {
                 self.redirect(&mut rewrite, gateway, agent, verb == Verb::Restart && code == 521);
-                self.from_agent_back(cx, gateway, verb, &mut asked, code, &mut rewrite)
+                self.agent_answers(cx, gateway, verb, &mut asked, code, &mut rewrite)
             }
         };
         let answer = match result {
@@ -105,7 +105,7 @@ impl Mgcp {
     }
 
     /// A call agent has answered its gateway.
-    fn from_agent_back(
+    fn agent_answers(
         &mut self,
         cx: &mut Cx<'_>,
         key: Key,
@@ -140,7 +140,7 @@ impl Mgcp {
     }
 
     /// A gateway has answered its call agent.
-    fn from_gateway_back(
+    fn gateway_answers(
         &mut self,
         cx: &mut Cx<'_>,
         key: Key,

@@ -75,8 +75,8 @@ impl Mgcp {
         cx.stats.mgcp_command(verb);
         let command = Command { message: &message, verb, endpoint, flow };
         let result = match Self::side(cx, &flow) {
-            Side::Access => self.from_gateway(cx, command),
-            Side::Core => self.from_agent(cx, command),
+            Side::Access => self.take_from_gateway(cx, command),
+            Side::Core => self.take_from_agent(cx, command),
         };
         result.map_err(|refusal| {
             Self::refuse(cx, message.transaction, flow, refusal);
@@ -85,7 +85,7 @@ impl Mgcp {
     }
 
     /// A command of a gateway goes to its call agent.
-    fn from_gateway(&mut self, cx: &mut Cx<'_>, command: Command<'_, '_>) -> Result<(), Refusal> {
+    fn take_from_gateway(&mut self, cx: &mut Cx<'_>, command: Command<'_, '_>) -> Result<(), Refusal> {
         if !matches!(command.verb, Verb::Notify | Verb::Delete | Verb::Restart | Verb::Other) {
             return Err(Refusal::VERB);
         }
@@ -113,7 +113,7 @@ impl Mgcp {
         };
         let Some(key) = key else { return Ok(()) };
         self.learn(key, &command);
-        self.to_agent(cx, key, command)
+        self.pass_up(cx, key, command)
     }
 
     /// What a command tells of its gateway.
@@ -128,7 +128,7 @@ impl Mgcp {
         }
     }
 
-    fn to_agent(&mut self, cx: &mut Cx<'_>, key: Key, command: Command<'_, '_>) -> Result<(), Refusal> {
+    fn pass_up(&mut self, cx: &mut Cx<'_>, key: Key, command: Command<'_, '_>) -> Result<(), Refusal> {
         let (message, flow) = (command.message, command.flow);
         let guest = self.gateways.get(key).and_then(super::gateway::Gateway::guest);
         if guest.is_some_and(|guest| {
@@ -158,7 +158,7 @@ impl Mgcp {
     }
 
     /// A command of a call agent goes to the gateway that it names.
-    fn from_agent(&mut self, cx: &mut Cx<'_>, command: Command<'_, '_>) -> Result<(), Refusal> {
+    fn take_from_agent(&mut self, cx: &mut Cx<'_>, command: Command<'_, '_>) -> Result<(), Refusal> {
         let (message, flow) = (command.message, command.flow);
         let softswitch = agent_at(cx, &flow).ok_or(Refusal::UNKNOWN)?;
         let domain = command.endpoint.domain.of(command.bytes());

@@ -47,7 +47,7 @@ impl Mgcp {
         let Some(family) = self.gateways.family_mut(place) else { return Ok(None) };
         match &mut family.suspect {
             Some(suspect) if suspect.flow.same_path(&flow) => {
-                suspect.command = Bytes::copy_from_slice(command)
+                suspect.command = Bytes::copy_from_slice(command);
             }
             Some(_) => cx.dropped(DropReason::Avalanche),
             None => {
