@@ -4,6 +4,7 @@
 //! octets with a few spans replaced ([`splice::Splice`]). Nothing here assumes UTF-8.
 
 pub mod dtls;
+pub mod h248;
 pub mod mgcp;
 pub mod rtcp;
 pub mod rtp;
