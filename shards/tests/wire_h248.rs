@@ -1,4 +1,4 @@
-//! H.248 in text: what is found in messages as gateways and controllers write them, and what is refused.
+//! H.248 in text and in binary: what is found in messages as gateways and controllers write them, and what is refused.
 
 use portolan_shards::fault::Fault;
 use portolan_shards::wire::h248::*;
@@ -48,7 +48,7 @@ fn a_reply_in_short_tokens_is_rewritten_in_place() {
     assert!(message.sdp(&local).ends_with(b"a=x:}\n"));
     let mut edit = Edit::new(&message);
     edit.mid(&Mid::of("[2001:db8::1]:30000".parse().unwrap()));
-    edit.description(&local, b"v=0\nm=audio 7 RTP/AVP 4\na=x:}\n");
+    edit.description(&local, b"v=0\nm=audio 7 RTP/AVP 4\na=x:}\n").unwrap();
     let text = String::from_utf8(edit.finish()).unwrap();
     assert_eq!(
         text,
@@ -100,19 +100,93 @@ fn addresses_are_taken_out_wherever_they_stand() {
     }
 }
 
-/// Real messages, where they are present: all can be read, and without a change they stay as they are.
-#[test]
-fn recorded_text_is_read() {
+/// Recorded messages, where they are present: the files of one folder in the order of their names.
+fn recorded(folder: &str) -> Vec<(String, Vec<u8>)> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/megaco");
-    for folder in ["pcap_msgs", "otp/time_test/pretty", "otp/time_test/compact"] {
-        let Ok(files) = std::fs::read_dir(corpus.join(folder)) else { return };
-        for file in files {
-            let path = file.unwrap().path();
-            let bytes = std::fs::read(&path).unwrap();
+    let Ok(files) = std::fs::read_dir(corpus.join(folder)) else { return Vec::new() };
+    let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
+    paths.sort();
+    let name = |path: &std::path::PathBuf| path.file_stem().unwrap().to_str().unwrap().to_string();
+    paths.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+}
+
+/// All can be read, and without a change they stay as they are.
+#[test]
+fn recorded_messages_are_read_and_stay_as_they_are() {
+    for folder in ["pcap_msgs", "otp/time_test/pretty", "otp/time_test/compact", "otp/time_test/ber"] {
+        for (name, bytes) in recorded(folder) {
             let message = Message::parse(&bytes);
-            let message = message.unwrap_or_else(|why| panic!("{}: {why:?}", path.display()));
+            let message = message.unwrap_or_else(|why| panic!("{folder} {name}: {why:?}"));
             assert_eq!(Edit::new(&message).finish(), bytes);
         }
+    }
+}
+
+/// What a message says, without how it is written.
+fn said(message: &Message<'_>) -> Vec<String> {
+    let mut said = vec![format!("{} {:?}", message.version, message.mid)];
+    for transaction in message.transactions() {
+        let Transaction { kind, id, ack_required, segment, error, acks, .. } = transaction;
+        let error = error.map(|error| error.code);
+        said.push(format!("{kind:?} {id} {ack_required} {segment:?} {error:?} {acks:?}"));
+        for action in &transaction.actions {
+            said.push(format!("{:?} {:?}", action.context, action.error.map(|error| error.code)));
+            said.extend(action.commands.iter().map(|command| command_says(message, command)));
+        }
+    }
+    said
+}
+
+fn command_says(message: &Message<'_>, command: &Command) -> String {
+    let sdp = |side: &Option<Description>| {
+        let groups = side.iter().flat_map(|side| &side.groups);
+        let lines = groups.map(|group| {
+            let text = String::from_utf8(message.sdp(group).into_owned()).unwrap();
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect::<Vec<_>>()
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let streams: Vec<_> = command
+        .streams
+        .iter()
+        .map(|s| {
+            let counted: Vec<_> = s.statistics.iter().map(|s| s.value).collect();
+            format!(
+                "{} {:?} {:?} {:?} {:?} {:?} {counted:?}",
+                s.id,
+                s.mode,
+                s.reserve_value,
+                s.reserve_group,
+                sdp(&s.local),
+                sdp(&s.remote)
+            )
+        })
+        .collect();
+    let terminations: Vec<_> =
+        command.terminations.iter().map(|t| (t.is_root(), t.is_choose(), t.is_all(), t.is_exact())).collect();
+    let change = command.service_change.as_ref().map(|c| {
+        format!("{:?} {:?} {:?} {:?} {:?} {:?}", c.method, c.reason, c.delay, c.address, c.mgc, c.version)
+    });
+    format!(
+        "{:?} {} {} {terminations:?} {} {streams:?} {:?} {change:?} {:?} {:?} {:?}",
+        command.verb,
+        command.optional,
+        command.wildcard_response,
+        command.lists_context,
+        command.audit.map(|audit| audit.empty),
+        command.observed.iter().map(|event| event.stream).collect::<Vec<_>>(),
+        command.statistics.iter().map(|s| (s.counted, s.value)).collect::<Vec<_>>(),
+        command.error.map(|error| error.code),
+    )
+}
+
+/// The same messages in all encodings say the same.
+#[test]
+fn both_encodings_have_one_view() {
+    let (text, ber) = (recorded("otp/time_test/pretty"), recorded("otp/time_test/ber"));
+    assert_eq!(text.len(), ber.len());
+    for ((name, text), (_, ber)) in text.iter().zip(&ber) {
+        assert_eq!(said(&parse(text)), said(&parse(ber)), "{name}");
     }
 }
 

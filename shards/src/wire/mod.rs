@@ -13,6 +13,7 @@ pub mod sip;
 pub mod splice;
 pub mod stun;
 pub(crate) mod text;
+pub mod tpkt;
 pub mod xml;
 
 /// A half-open range of octets in a message.

@@ -5,6 +5,8 @@
 //! message: in text a splice, in binary a splice of whole elements whose enclosing lengths are corrected. Without an edit
 //! that is the input, octet for octet. [`build`] writes the few messages that a proxy has to send by itself.
 
+mod ber;
+pub mod build;
 mod edit;
 mod mid;
 mod text;
@@ -91,7 +93,10 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`Unread`]: what is wrong with it, and whom to tell.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Unread> {
-        text::parse(bytes)
+        match Encoding::of(bytes) {
+            Encoding::Text => text::parse(bytes),
+            Encoding::Ber => ber::parse(bytes),
+        }
     }
 
     /// The message as it was given.
@@ -110,7 +115,10 @@ impl<'a> Message<'a> {
     /// A session description as text, as `wire::sdp` and `signaling::sdp` read it: in text without its escapes, in
     /// binary a line for each property of Annex C.11.
     pub fn sdp(&self, group: &Group) -> Cow<'a, [u8]> {
-        text::sdp(group.span.of(self.bytes))
+        match self.encoding {
+            Encoding::Text => text::sdp(group.span.of(self.bytes)),
+            Encoding::Ber => Cow::Owned(ber::sdp(self.bytes, group.span)),
+        }
     }
 }
 

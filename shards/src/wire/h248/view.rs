@@ -203,6 +203,15 @@ impl Termination {
         Self { name: name.iter().map(u8::to_ascii_lowercase).collect(), choose: has(b'$'), all: has(b'*') }
     }
 
+    /// A name as binary has it.
+    pub(super) fn binary(wildcards: &[u8], id: &[u8]) -> Self {
+        // Bit 6 of a wildcard: CHOOSE, else ALL (Annex A.1).
+        let choose = wildcards.iter().any(|octet| octet & 0x40 != 0);
+        let all = wildcards.iter().any(|octet| octet & 0x40 == 0);
+        let marked = wildcards.iter().flat_map(|octet| [0xff, *octet]);
+        Self { name: marked.chain(id.iter().copied()).collect(), choose, all }
+    }
+
     /// Octets that are the same for the same termination of one gateway.
     pub fn name(&self) -> &[u8] {
         &self.name

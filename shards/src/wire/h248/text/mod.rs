@@ -6,6 +6,8 @@ mod message;
 mod sdp;
 mod tree;
 
+pub(super) use command::reason;
+pub(super) use media::whole_number;
 pub(super) use message::parse;
 pub(super) use sdp::{escape, sdp};
 
