@@ -192,6 +192,7 @@ fn what_a_gateway_notifies_is_told_by_our_name_and_comes_back_as_it_was_written(
         assert_eq!(entity.as_deref(), Some("ca0@[198.51.100.10]:2427"), "{verb}");
     }
     assert_eq!(shown(&mut world, AGENT, "AUEP", "F: N\n"), None, "audits change nothing");
+    assert_eq!(shown(&mut world, AGENT, "CRCX", "M: recvonly\n"), None, "nothing is to be notified");
     let written = "ca@ca1.whatever.net:5678";
     let entity = shown(&mut world, AGENT, "RQNT", &format!("N: {written}\nX: 1\n")).expect("an entity");
     assert_eq!(entity, "ca1@[198.51.100.10]:2427");

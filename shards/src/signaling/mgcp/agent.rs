@@ -77,7 +77,8 @@ const fn names_entity(verb: Verb) -> bool {
 
 impl Mgcp {
     /// The notified entity of a command to a gateway becomes ours. An endpoint that was never told of one is told of the
-    /// call agent itself, which it would mean anyway (RFC 3435 section 4.1).
+    /// call agent itself, which it would mean anyway (RFC 3435 section 4.1), when it is asked to notify: in other commands
+    /// it is of no use, and there are gateways that refuse it (osmo-mgw: 539).
     pub(super) fn show_entity(
         &mut self,
         rewrite: &mut Rewrite<'_, '_>,
@@ -90,13 +91,14 @@ impl Mgcp {
         let ours = gateway.ours();
         let named = rewrite.message.parameter("N");
         let value = named.map(|n| n.value.of(rewrite.message.bytes())).unwrap_or_default();
+        let asks = ["X", "R"].iter().any(|name| rewrite.message.parameter(name).is_some());
         let mut serves = agent;
         if let Some(named) = named.filter(|_| !value.is_empty()) {
             serves = reach(&gateway.softswitch, value, agent).ok_or(Refusal::PROTOCOL)?;
             let number = gateway.entities.number(value, serves);
             rewrite.value(named, shown(number, ours).as_bytes());
             gateway.tell(local, names_entity(verb));
-        } else if named.is_some() || names_entity(verb) && !gateway.is_told(local) {
+        } else if named.is_some() || names_entity(verb) && asks && !gateway.is_told(local) {
             let number = gateway.entities.number(written(agent).as_bytes(), agent);
             let shown = shown(number, ours);
             match named {
