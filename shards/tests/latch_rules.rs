@@ -206,6 +206,43 @@ fn rule_5_an_address_that_never_answers_gets_250_packets() {
 }
 
 #[test]
+fn rule_5_who_knocks_from_behind_nat_gets_250_packets_and_more_when_it_knocks_again() {
+    let mut leg = Leg::new(PRIVATE);
+    let knock = |leg: &mut Leg, from: &str| leg.latch.knock(addr(from), &leg.trust);
+    let sent = |leg: &mut Leg| (0..1_000).map_while(|_| leg.destination()).collect::<Vec<_>>();
+    knock(&mut leg, STRANGER);
+    knock(&mut leg, NEAR);
+    assert_eq!(sent(&mut leg), []);
+    for from in [S, S2] {
+        knock(&mut leg, from);
+        assert_eq!(sent(&mut leg), [addr(from); 250]);
+    }
+    assert_eq!((leg.latch.source(), leg.latched()), (None, None), "it has taught nothing");
+    knock(&mut leg, S2);
+    leg.describe("10.0.0.1:5000", false);
+    assert_eq!(sent(&mut leg), [], "another announcement, another mapping");
+    let mut leg = Leg::unarmed();
+    leg.trust.add(ip(S));
+    knock(&mut leg, S);
+    leg.describe(PRIVATE, false);
+    assert_eq!(sent(&mut leg), [addr(S); 250], "it may knock before its description is there");
+}
+
+#[test]
+fn rule_5_a_knock_is_nothing_beside_a_usable_announcement_or_a_source() {
+    let mut leg = Leg::unarmed();
+    leg.latch.knock(addr(S), &leg.trust);
+    leg.describe(D, false);
+    leg.latch.knock(addr(S), &leg.trust);
+    assert_eq!(leg.destination(), Some(addr(D)));
+    let mut leg = Leg::new(PRIVATE);
+    leg.latch.knock(addr(S2), &leg.trust);
+    leg.stream(S, 1, 1, 4);
+    leg.latch.knock(addr(S2), &leg.trust);
+    assert_eq!((leg.latched(), leg.destination()), (Some(addr(S)), Some(addr(S))));
+}
+
+#[test]
 fn rule_5_a_refresh_does_not_renew_the_budget_but_a_new_address_does() {
     let mut leg = Leg::new(D);
     while leg.destination().is_some() {}

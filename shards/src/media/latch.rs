@@ -2,7 +2,7 @@
 //!
 //! Inputs are the leg's [`Trust`] (S and D) and its packets. Off-path attackers (rank 3) change nothing here. The rule
 //! numbers are those of the design: 2 arm, 3 first packet, 4 proof, 5 destination, 6 better rank, 7 rebinding, 8 and 9
-//! re-arming, 12 drops leave no trace, 13 contested.
+//! re-arming, 12 drops leave no trace, 13 contested. Beside them, a peer that only listens may open its NAT: [`Latch::knock`].
 
 use super::rivals::{Bench, Proof, duration, units};
 use super::trust::{Addr, Rank, Trust};
@@ -19,7 +19,7 @@ const PROOF_NETWORK: u8 = 6;
 const CONFIDENT: u8 = 2;
 /// The largest step of the sequence number within a proof (rule 4).
 const MAX_STEP: u16 = 16;
-/// Packets sent to an announced address that never answers (rule 5).
+/// Packets sent to an announced address that never answers (rule 5), or to a pinhole since it was opened.
 const BUDGET: u16 = 250;
 /// The budget of an address that has answered.
 const UNLIMITED: u16 = u16::MAX;
@@ -82,7 +82,7 @@ pub enum Event {
 /// Where one leg's media comes from and goes to.
 #[derive(Clone, Copy, Debug)]
 pub struct Latch {
-    held: Option<Held>,
+    peer: Peer,
     armed_at: Instant,
     rebound_at: Instant,
     budget: u16,
@@ -92,6 +92,17 @@ pub struct Latch {
     contested: bool,
     /// The bench of candidates is ours; else it is what a former stream or contest has left.
     rivals: bool,
+}
+
+/// What is known of the peer.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    /// Nothing but what it announces.
+    Unheard,
+    /// It has said nothing yet, but can be reached there.
+    Pinhole(Addr),
+    /// It sends media.
+    Held(Held),
 }
 
 /// The source in possession: provisional until `proven`.
@@ -129,7 +140,7 @@ impl Latch {
     /// Unarmed: everything is dropped.
     pub const fn new() -> Self {
         Self {
-            held: None,
+            peer: Peer::Unheard,
             armed_at: Instant::ZERO,
             rebound_at: Instant::ZERO,
             budget: BUDGET,
@@ -144,13 +155,17 @@ impl Latch {
     /// S or D of the leg changed (or are there at last): learn for [`LEARNING_WINDOW`]. What is latched keeps its place
     /// until a new source proves itself or the window ends (rules 2, 8, 9).
     pub fn arm(&mut self, now: Instant, trust: &Trust, announced_changed: bool) {
+        if announced_changed {
+            self.budget = BUDGET;
+            // What was opened before the first announcement is of the peer that announces itself now.
+            if self.armed && matches!(self.peer, Peer::Pinhole(_)) {
+                self.peer = Peer::Unheard;
+            }
+        }
         (self.armed, self.armed_at) = (true, now);
         self.rivals = false;
         self.contested = false;
-        if announced_changed {
-            self.budget = BUDGET;
-        }
-        if let Some(held) = &mut self.held {
+        if let Peer::Held(held) = &mut self.peer {
             held.stale = true;
             held.rank = trust.rank(held.addr);
         }
@@ -172,24 +187,35 @@ impl Latch {
         self.budget = UNLIMITED;
     }
 
+    /// Octets that are no media came from there. A peer behind NAT that only listens, as a gateway between two networks does,
+    /// opens its mapping so (RFC 6263 sections 4.1 and 4.5), and else nobody would ever begin. That teaches no more than where
+    /// it may be sent to, within the budget, while nothing is learned and no usable address is announced. It may come before
+    /// the description does.
+    pub fn knock(&mut self, from: Addr, trust: &Trust) {
+        let needed = trust.announced().is_none() && self.held().is_none();
+        if needed && trust.rank(from) <= Rank::Host {
+            (self.budget, self.peer) = (self.budget.max(BUDGET), Peer::Pinhole(from));
+        }
+    }
+
     /// The source in possession, provisional or latched.
     pub fn source(&self) -> Option<Addr> {
-        self.held.map(|held| held.addr)
+        self.held().map(|held| held.addr)
     }
 
     /// The latched source; a provisional one is not latched.
     pub fn latched(&self) -> Option<Addr> {
-        self.held.filter(|held| held.proven).map(|held| held.addr)
+        self.held().filter(|held| held.proven).map(|held| held.addr)
     }
 
     /// The SSRC of the source in possession.
     pub(super) fn ssrc(&self) -> Option<u32> {
-        self.held.map(|held| held.runs[0].ssrc)
+        self.held().map(|held| held.runs[0].ssrc)
     }
 
     /// The rank of the source in possession.
     pub fn rank(&self) -> Option<Rank> {
-        self.held.map(|held| held.rank)
+        self.held().map(|held| held.rank)
     }
 
     /// Inside the learning window?
@@ -210,16 +236,16 @@ impl Latch {
             return Heed::Drop(DropReason::NotArmed, Event::None);
         }
         self.settle(now, trust);
-        match &mut self.held {
-            Some(held) if held.addr == heard.from => {
+        match &mut self.peer {
+            Peer::Held(held) if held.addr == heard.from => {
                 self.resumed = false;
                 Heed::Accept(held.follow(now, heard, ptime))
             }
-            Some(held) => {
+            Peer::Held(held) => {
                 let held = *held;
                 self.challenge(now, held, heard, trust.rank(heard.from), ptime, bench)
             }
-            None => self.first(now, heard, trust.rank(heard.from), ptime, bench),
+            Peer::Unheard | Peer::Pinhole(_) => self.first(now, heard, trust.rank(heard.from), ptime, bench),
         }
     }
 
@@ -229,7 +255,7 @@ impl Latch {
     pub fn destination(&mut self, now: Instant, trust: &Trust) -> Option<Addr> {
         self.settle(now, trust);
         let told = trust.told();
-        match self.held {
+        match self.held() {
             _ if told.is_some() => told,
             Some(held) if held.proven || held.is_in_order() => Some(held.addr),
             _ => self.announced(trust),
@@ -240,20 +266,31 @@ impl Latch {
     /// over and no new source has proved itself, the old one stays if S and D still allow it, and if it spoke in the
     /// second half of the window or there is nowhere better to send to (rule 9).
     pub fn settle(&mut self, now: Instant, trust: &Trust) {
-        let Some(held) = self.held.as_mut().filter(|held| held.stale) else { return };
-        if !self.armed || now.since(self.armed_at) <= LEARNING_WINDOW {
+        let Peer::Held(held) = &mut self.peer else { return };
+        if !held.stale || !self.armed || now.since(self.armed_at) <= LEARNING_WINDOW {
             return;
         }
         let alive = held.last >= self.armed_at + LEARNING_WINDOW / 2 || trust.announced().is_none();
         if held.rank < Rank::Stranger && alive {
             held.stale = false;
         } else {
-            self.held = None;
+            self.peer = Peer::Unheard;
+        }
+    }
+
+    const fn held(&self) -> Option<&Held> {
+        match &self.peer {
+            Peer::Held(held) => Some(held),
+            _ => None,
         }
     }
 
     fn announced(&mut self, trust: &Trust) -> Option<Addr> {
-        let addr = trust.announced()?;
+        let pinhole = match self.peer {
+            Peer::Pinhole(addr) => Some(addr),
+            _ => None,
+        };
+        let addr = trust.announced().or(pinhole)?;
         if self.budget != UNLIMITED {
             self.budget = self.budget.checked_sub(1)?;
         }
@@ -360,7 +397,7 @@ impl Latch {
         let proven = proven || heard.rtp.is_none();
         self.rivals = false;
         self.resumed = false;
-        self.held = Some(Held {
+        self.peer = Peer::Held(Held {
             addr: heard.from,
             runs: [Run::new(now, heard), Run::default()],
             last: now,

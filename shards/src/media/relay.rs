@@ -202,6 +202,8 @@ mod tests {
     use std::time::Duration;
 
     const A: &str = "198.51.100.2:4000";
+    /// Another port of the host of [`A`].
+    const ELSEWHERE: &str = "198.51.100.2:5000";
     const B: &str = "10.0.0.20:8000";
 
     struct Bench {
@@ -347,6 +349,25 @@ mod tests {
     fn what_is_not_rtp_teaches_nothing() {
         let mut bench = Bench::new();
         assert_eq!(bench.arrives(port(End::A, 20_000), A, b"hello"), Verdict::Drop(DropReason::NotRtp));
+        assert_eq!(bench.relay.latched(bench.id, End::A), None);
+    }
+
+    #[test]
+    fn a_peer_behind_nat_that_only_listens_opens_the_way_with_octets_that_are_no_media() {
+        let mut bench = Bench::bare();
+        bench.relay.trust(bench.now, bench.id, End::A, addr(A).ip());
+        assert_eq!(bench.arrives(port(End::A, 20_000), A, b"#"), Verdict::Drop(DropReason::NotArmed));
+        assert_eq!(
+            bench.arrives(port(End::A, 20_000), ELSEWHERE, &rtp(0, 1)),
+            Verdict::Drop(DropReason::NotArmed)
+        );
+        let hidden = Description { rtp: Some(addr("192.168.1.10:4000")), ..description(A) };
+        bench.relay.describe(bench.now, bench.id, End::A, &[addr(A).ip()], false, hidden);
+        bench.describe(End::B, Description { trusted: true, ..description(B) });
+        bench.relay.gate(bench.id, Gate::OPEN);
+        assert_eq!(bench.voice(End::B, B, 1), forward(End::A, 20_000, A));
+        assert_eq!(bench.arrives(port(End::A, 20_000), ELSEWHERE, b""), Verdict::Drop(DropReason::NotRtp));
+        assert_eq!(bench.voice(End::B, B, 2), forward(End::A, 20_000, ELSEWHERE));
         assert_eq!(bench.relay.latched(bench.id, End::A), None);
     }
 

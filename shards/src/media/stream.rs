@@ -401,9 +401,16 @@ impl Facing {
         stats: &mut Stats,
     ) -> Result<Option<Rtp>, DropReason> {
         if !self.latch.is_armed() {
+            self.knock(arrival);
             return Err(DropReason::NotArmed);
         }
-        let rtp = self.admit(arrival.packet)?;
+        let rtp = match self.admit(arrival.packet) {
+            Err(reason) => {
+                self.knock(arrival);
+                return Err(reason);
+            }
+            Ok(rtp) => rtp,
+        };
         if !self.meter.allows(arrival.now) {
             return Err(DropReason::Rate);
         }
@@ -417,6 +424,13 @@ impl Facing {
         }
         self.meter.charge(arrival.now, arrival.packet.len());
         Ok(rtp)
+    }
+
+    /// What is no RTP may have opened a NAT.
+    fn knock(&mut self, arrival: &Arrival<'_>) {
+        if self.rtp_profile && Rtp::parse_secure(arrival.packet).is_none() {
+            self.latch.knock(arrival.from, &self.trust);
+        }
     }
 
     fn ptime(&self) -> Duration {

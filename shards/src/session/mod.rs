@@ -244,6 +244,11 @@ impl Sessions {
             session.streams.resize_with(at + 1, || None);
         }
         let id = self.relay.open(cx.now, ports[0], ports[1]);
+        for side in [Side::Access, Side::Core] {
+            for source in &session.legs[index(side)].sources {
+                self.relay.trust(cx.now, id, end(side), *source);
+            }
+        }
         if session.preferred {
             self.relay.prefer(id);
         }
