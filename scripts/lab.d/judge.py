@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Judges what tshark saw on both sides of Portolan.
 
-judge.py [--media N] [--call-id] [--sealed SIDE] ACCESS.pcapng CORE.pcapng
+judge.py [--protocol PROTOCOL] [--media N] [--call-id] [--sealed SIDE] ACCESS.pcapng CORE.pcapng
 
+0. Signaling on both sides: SIP, or what PROTOCOL says.
 1. No private address and no address of a NAT in any signaling on the core side; no core address on the access side.
 2. No malformed signaling message.
 3. Media only on ports that were announced before, on both sides; on the core side both ends of it. Not on a side whose
    signaling is --sealed by TLS.
 4. No media packet changed on its way, and none invented.
-5. No port unreachable before the first farewell (BYE, CANCEL or a refusal), but for a terminal that is asked whether it lives.
+5. No port unreachable before the first farewell (BYE, CANCEL, DLCX or a refusal), but for a terminal that is asked whether it lives.
 6. With --media: every leg that carried media carried at least N packets each way, and there was such a leg.
 
 Exit 0 if all hold; else each offence is a line.
@@ -20,7 +21,32 @@ import re
 import subprocess
 import sys
 
-SIGNALING = {5060, *range(6000, 6064)}
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How the judge knows signaling: by the port of Portolan, or by what every message of a client of any port holds."""
+
+    ports: frozenset
+    mark: re.Pattern
+    farewell: re.Pattern
+    # What tshark calls it, by ports.
+    dissectors: dict
+
+
+PROTOCOLS = {
+    "sip": Protocol(
+        frozenset({5060, *range(6000, 6064)}),
+        mark=re.compile(rb"SIP/2\.0"),
+        farewell=re.compile(rb"(?:BYE|CANCEL) sip:|\ASIP/2.0 [456]"),
+        dissectors={"5060": "sip", "6000-6063": "sip"},
+    ),
+    "mgcp": Protocol(
+        frozenset({2427, 2727, *range(6200, 6264)}),
+        mark=re.compile(rb"\A[A-Z]{4} \d+ \S+ MGCP 1\.0"),
+        farewell=re.compile(rb"\ADLCX |\A[45]\d\d \d+"),
+        dissectors={"2427": "mgcp", "2727": "mgcp", "6200-6263": "mgcp"},
+    ),
+}
 # Two texts that a proxy must leave alone: the URI over which a client computed its digest, and the name that a client
 # gave its stream (RFC 5576), which its RTCP carries, too.
 HARMLESS = re.compile(rb'^(?:Proxy-)?Authorization:.*\buri="[^"]*"|^a=ssrc:\d+ cname:\S+')
@@ -68,6 +94,7 @@ class Packet:
     icmp: str
     malformed: bool
     stream: bool
+    protocol: Protocol
 
     @property
     def ends(self):
@@ -75,7 +102,8 @@ class Packet:
 
     @property
     def is_signaling(self):
-        return self.stream or any(end[1] in SIGNALING for end in self.ends if self.own(end)) or b"SIP/2.0" in self.payload
+        ports = self.protocol.ports
+        return self.stream or any(end[1] in ports for end in self.ends if self.own(end)) or bool(self.protocol.mark.search(self.payload))
 
     @property
     def is_rtp(self):
@@ -92,16 +120,20 @@ class Packet:
 
 def main():
     options = argparse.ArgumentParser()
+    options.add_argument("--protocol", choices=PROTOCOLS, default="sip")
     options.add_argument("--media", type=int)
     options.add_argument("--call-id", action="store_true")
     options.add_argument("--sealed", action="append", default=[], choices=["access", "core"])
     options.add_argument("access")
     options.add_argument("core")
     chosen = options.parse_args()
-    packets = sorted(read(chosen.access, ACCESS) + read(chosen.core, CORE), key=lambda p: p.time)
+    protocol = PROTOCOLS[chosen.protocol]
+    captures = ((chosen.access, ACCESS), (chosen.core, CORE))
+    packets = sorted((p for path, side in captures for p in read(path, side, protocol)), key=lambda p: p.time)
     signaling = [p for p in packets if not p.icmp and p.is_signaling]
     media = [p for p in packets if not p.icmp and not p.is_signaling]
     offences = [
+        *mute(signaling, chosen.sealed),
         *strangers(packets),
         *leaks(signaling, CALL_ID if chosen.call_id else HARMLESS),
         *malformed(signaling),
@@ -111,26 +143,28 @@ def main():
         *silent(media, chosen.media),
     ]
     rtp = sum(p.is_rtp for p in media)
-    print(f"{len(signaling)} signaling datagrams, {rtp} RTP and {len(media) - rtp} RTCP packets: {len(offences)} offences")
+    messages = ", ".join(f"{sum(p.side is side for p in signaling)} {side.name}" for side in (ACCESS, CORE))
+    print(f"{len(signaling)} signaling datagrams ({messages}), {rtp} RTP and {len(media) - rtp} RTCP packets: {len(offences)} offences")
     for offence in offences[:20]:
         print(f"  {offence}")
     return 1 if offences or not packets else 0
 
 
-def read(path, side):
+def read(path, side, protocol):
     """Lets tshark dissect a capture and takes its fields."""
     command = ["tshark", "-r", path, "-T", "fields", "-E", "occurrence=f", "-E", "separator=|"]
     for transport in "udp", "tcp":
-        command += ["-d", f"{transport}.port==5060,sip", "-d", f"{transport}.port==6000-6063,sip"]
+        for ports, dissector in protocol.dissectors.items():
+            command += ["-d", f"{transport}.port=={ports},{dissector}"]
     # All but the last fragment of a datagram have no ports: tshark shows the whole where it ends.
     command += ["-Y", "udp or tcp or icmp or icmpv6"]
     for field in FIELDS:
         command += ["-e", field]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-    return [packet(line.split("|"), side) for line in text.splitlines()]
+    return [packet(line.split("|"), side, protocol) for line in text.splitlines()]
 
 
-def packet(row, side):
+def packet(row, side, protocol):
     number, time, source, source6, target, target6, sport, dport, payload, *tcp, icmp, icmp6, bad = row
     stream, payload = bool(tcp[0]), payload or tcp[2]
     return Packet(
@@ -143,7 +177,15 @@ def packet(row, side):
         {"3": "unreachable"}.get(icmp, icmp) or {"1": "unreachable"}.get(icmp6, icmp6),
         bool(bad),
         stream,
+        protocol,
     )
+
+
+def mute(signaling, sealed):
+    """A side without one message proves nothing."""
+    for side in (ACCESS, CORE):
+        if side.name not in sealed and not any(p.side is side for p in signaling):
+            yield f"no signaling on the {side.name} side"
 
 
 def strangers(packets):
@@ -217,7 +259,7 @@ def unreachable(packets):
             asked.add(p.target)
         if p.icmp == "unreachable" and (p.source[0], p.target[1]) in asked:
             continue
-        if b"BYE sip:" in p.payload or b"CANCEL sip:" in p.payload or re.match(rb"SIP/2.0 [456]", p.payload):
+        if p.protocol.farewell.search(p.payload):
             return
         if p.icmp == "unreachable":
             yield f"{p}: unreachable"

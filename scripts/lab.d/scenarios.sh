@@ -9,6 +9,7 @@ LABS=(
     "keepalive forgotten reload srtp dtls ice counters six"
     "tcp_terminals tls_terminals tcp_duet tls_duet mixed_duet certificates loss_tls"
     "tcp_softswitch tls_softswitch failover"
+    "mgcp_without mgcp mgcp_double mgcp_twins"
 )
 
 declare -A ADDRESS=([a1]=192.168.1.10 [a2]=192.168.1.11 [b1]=192.168.1.10 [d1]=192.168.1.10)
@@ -167,7 +168,7 @@ scenario_neighbours() { duet neighbours a1 a2; }
 scenario_double() { duet double d1 b1; }
 
 # The judge has eyes: with the two captures exchanged, it objects.
-blind() { python3 "$LIB/judge.py" "$OUT/$1-core.pcapng" "$OUT/$1-access.pcapng"; }
+blind() { python3 "$LIB/judge.py" "${@:2}" "$OUT/$1-core.pcapng" "$OUT/$1-access.pcapng"; }
 
 # duet NAME CALLER CALLEE [OPTIONS OF THE JUDGE...]
 duet() {
