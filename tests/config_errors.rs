@@ -165,11 +165,12 @@ mistakes! {
         "5:115+3 error: `keepalive` belongs to access realms | remove it: only terminals' NAT mappings are kept alive",
         "5:134+4 error: `mask_call_id` belongs to access realms | set it in the access realms: it masks the Call-IDs of both sides",
     ];
-    media_rules_of_a_core_realm: "per_shard: 6000" => "per_shard: 6000, ice: Keep, secure_media: Refuse", [
+    media_rules_of_a_core_realm: "per_shard: 6000" => "per_shard: 6000, ice: Keep, secure_media: Refuse, early_media: Block", [
+        "5:133+5 error: `early_media` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
         "5:92+4 error: `ice` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
         "5:112+6 error: `secure_media` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
     ];
-    media_rules_of_an_access_realm: "media: (16384, 32767)" => "media: (16384, 32767), ice: Keep, secure_media: Refuse", [];
+    media_rules_of_an_access_realm: "media: (16384, 32767)" => "media: (16384, 32767), ice: Keep, secure_media: Refuse, early_media: Backward", [];
     an_unknown_rule_about_ice: "media: (16384, 32767)" => "media: (16384, 32767), ice: Lite", [
         "4:102+4 error: unknown value `Lite` | one of `Strip`, `Keep`",
     ];

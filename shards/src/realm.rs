@@ -66,6 +66,8 @@ pub struct Realm {
     pub keepalive: KeepaliveMethod,
     /// Access realms: terminals and softswitches see each other's Call-IDs sealed.
     pub mask_call_id: bool,
+    /// Access realms: media before a call is answered.
+    pub early_media: EarlyMedia,
     /// Access realms: media that is ciphered end to end.
     pub secure_media: SecureMedia,
     /// Access realms: ICE between a terminal and what it talks to.
@@ -98,6 +100,7 @@ impl Realm {
             media_margin: Self::MEDIA_MARGIN,
             keepalive: KeepaliveMethod::Options,
             mask_call_id: false,
+            early_media: EarlyMedia::default(),
             secure_media: SecureMedia::default(),
             ice: Ice::default(),
             marking: Marking::default(),
@@ -160,6 +163,18 @@ pub enum SecureMedia {
     Pass,
     /// Such a stream is refused; what offers keys beside plain RTP (RFC 8643) is taken out, so that plain RTP is agreed.
     Refuse,
+}
+
+/// What passes between a provisional answer and the final one (RFC 3960): nobody pays for it yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlyMedia {
+    /// What the descriptions allow.
+    #[default]
+    Pass,
+    /// Only what the caller hears: ringing and announcements.
+    Backward,
+    /// Nothing.
+    Block,
 }
 
 /// What happens to ICE (RFC 8445).

@@ -4,7 +4,7 @@
 mod support;
 
 use portolan_shards::io::{DropReason, Verdict};
-use portolan_shards::realm::Mapping;
+use portolan_shards::realm::{EarlyMedia, Mapping};
 use std::sync::Arc;
 use std::time::Duration;
 use support::call::{NAT_MEDIA, core_request, invite, port, request, response, sdp, sent_to, totals};
@@ -123,6 +123,45 @@ fn a_provisional_answer_opens_early_media_and_nothing_else_does() {
     call.answer("183 Session Progress", "");
     assert!(passes(call.voice(true)));
     call.voice(true);
+    assert!(passes(call.voice(false)));
+}
+
+fn with_early(policy: EarlyMedia) -> Mapping {
+    let mut mapping = mapping(1);
+    for realm in &mut mapping.realms {
+        Arc::make_mut(realm).early_media = policy;
+    }
+    mapping
+}
+
+#[test]
+fn before_the_answer_passes_what_the_realm_allows() {
+    for (policy, caller, callee) in [
+        (EarlyMedia::Pass, true, true),
+        (EarlyMedia::Backward, false, true),
+        (EarlyMedia::Block, false, false),
+    ] {
+        let mut call = Call::offered(with_early(policy), "");
+        call.answer("183 Session Progress", "");
+        let mut call = call.learned();
+        assert_eq!((passes(call.voice(true)), passes(call.voice(false))), (caller, callee), "{policy:?}");
+        call.answer("200 OK", "");
+        assert!(passes(call.voice(true)) && passes(call.voice(false)), "{policy:?}: answered");
+    }
+}
+
+#[test]
+fn an_early_update_of_the_caller_opens_nothing() {
+    let mut call = Call::offered(with_early(EarlyMedia::Backward), "");
+    call.answer("183 Session Progress", "");
+    let mut call = call.learned();
+    let down = call.down.clone().expect("an answer");
+    let update = request(&down, "UPDATE", 3, Some(&sdp("192.168.1.10:5004", "")));
+    let up = sent_to(call.world.terminal_sends(NAT, &update), CORE);
+    assert!(!passes(call.voice(true)), "offered");
+    let answer = response(&up, "200 OK", "b", Some(&sdp(CORE_MEDIA, "")));
+    call.world.core_sends(&up.flow.local.to_string(), &answer);
+    assert!(!passes(call.voice(true)), "agreed");
     assert!(passes(call.voice(false)));
 }
 

@@ -4,7 +4,9 @@
 mod support;
 
 use portolan_shards::io::Verdict;
+use portolan_shards::realm::EarlyMedia;
 use portolan_shards::types::MediaPort;
+use std::sync::Arc;
 use support::call::{port, sdp, totals};
 use support::{ACCESS, CORE, Sent, World, addr, mapping, rtp};
 
@@ -177,5 +179,27 @@ fn a_terminal_that_forks_has_media_for_each_fork_too() {
         let back = world.media(CORE, port(shown, 0), MEDIA, &rtp(1, 2));
         let out = MediaPort { realm: ACCESS, port: port(&down, 0) };
         assert_eq!(back, Verdict::Forward { out, to: addr(media) });
+    }
+}
+
+#[test]
+fn before_a_terminal_answers_its_caller_may_hear_it_and_not_be_heard() {
+    let mut early = mapping(1);
+    for realm in &mut early.realms {
+        Arc::make_mut(realm).early_media = EarlyMedia::Backward;
+    }
+    let mut world = World::new(early);
+    let (user, from) = TERMINALS[0];
+    let uri = registered(&mut world, user, from);
+    let invite = request("INVITE", 7, &uri, "x1", TO, Some(&sdp(MEDIA, "")));
+    let down = world.core_sends(&home(&uri), &invite).remove(0);
+    let media = "203.0.113.7:4000";
+    for (status, both) in [("183 Session Progress", false), ("200 OK", true)] {
+        let text = response(&down, status, "t1", Some(&sdp(media, "")));
+        let shown = support::call::sent_to(world.terminal_sends(from, &text), CORE);
+        let sent = world.media(ACCESS, port(&down, 0), media, &rtp(1, 1));
+        assert!(matches!(sent, Verdict::Forward { .. }), "{status}: {sent:?}");
+        let back = world.media(CORE, port(&shown, 0), MEDIA, &rtp(1, 2));
+        assert_eq!(matches!(back, Verdict::Forward { .. }), both, "{status}: {back:?}");
     }
 }

@@ -3,7 +3,9 @@
 use crate::mapping::{Loaded, Target};
 use crate::summary;
 use crate::tls::RealmTls;
-use portolan_shards::realm::{KeepaliveMethod, Large, Mapping, Realm, Route, Softswitch, Way};
+use portolan_shards::realm::{
+    EarlyMedia, Ice, KeepaliveMethod, Large, Mapping, Realm, Route, SecureMedia, Softswitch, Way,
+};
 use portolan_shards::types::{RealmId, Side};
 use serde_json::{Value, json};
 
@@ -72,6 +74,19 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
         "learn_net": realm.learn_net,
         "media_margin": realm.media_margin,
         "mask_call_id": realm.mask_call_id,
+        "early_media": match realm.early_media {
+            EarlyMedia::Pass => "pass",
+            EarlyMedia::Backward => "backward",
+            EarlyMedia::Block => "block",
+        },
+        "secure_media": match realm.secure_media {
+            SecureMedia::Pass => "pass",
+            SecureMedia::Refuse => "refuse",
+        },
+        "ice": match realm.ice {
+            Ice::Strip => "strip",
+            Ice::Keep => "keep",
+        },
         "dscp": { "media": realm.marking.media, "signaling": realm.marking.signaling },
         "keepalive": match realm.keepalive {
             KeepaliveMethod::Options => "options",

@@ -59,6 +59,7 @@ pub(super) struct RawRealm {
     pub(super) media_margin: Option<u8>,
     pub(super) keepalive: Option<RawMethod>,
     pub(super) mask_call_id: Option<bool>,
+    pub(super) early_media: Option<RawEarlyMedia>,
     pub(super) secure_media: Option<RawSecureMedia>,
     pub(super) ice: Option<RawIce>,
     #[serde(default)]
@@ -94,6 +95,14 @@ pub(super) enum RawListener {
 pub(super) enum RawLarge {
     Udp,
     Tcp,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename = "EarlyMedia")]
+pub(super) enum RawEarlyMedia {
+    Pass,
+    Backward,
+    Block,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -5,9 +5,13 @@ use super::gateways::gateways;
 use super::merge::Item;
 use super::place::At;
 use super::problem::Place;
-use super::raw::{RawDscp, RawIce, RawLarge, RawListener, RawMethod, RawRealm, RawSecureMedia, RawSide};
+use super::raw::{
+    RawDscp, RawEarlyMedia, RawIce, RawLarge, RawListener, RawMethod, RawRealm, RawSecureMedia, RawSide,
+};
 use portolan_shards::limits::PORT_RESERVE;
-use portolan_shards::realm::{Ice, KeepaliveMethod, Large, Marking, PortRange, Realm, SecureMedia};
+use portolan_shards::realm::{
+    EarlyMedia, Ice, KeepaliveMethod, Large, Marking, PortRange, Realm, SecureMedia,
+};
 use portolan_shards::types::{RealmId, ShardId, Side, Transport};
 use std::net::IpAddr;
 
@@ -78,6 +82,7 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         media_margin: margin(check, at, raw),
         keepalive: method(raw.keepalive),
         mask_call_id: raw.mask_call_id.unwrap_or(false),
+        early_media: early_media(raw.early_media),
         secure_media: secure_media(raw.secure_media),
         ice: ice(raw.ice),
         marking,
@@ -147,7 +152,12 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
         let hint = "set it in the access realms: it masks the Call-IDs of both sides";
         check.error(at.field("mask_call_id"), "`mask_call_id` belongs to access realms", hint);
     }
-    for (name, given) in [("ice", raw.ice.is_some()), ("secure_media", raw.secure_media.is_some())] {
+    let rules = [
+        ("early_media", raw.early_media.is_some()),
+        ("ice", raw.ice.is_some()),
+        ("secure_media", raw.secure_media.is_some()),
+    ];
+    for (name, given) in rules {
         if given {
             let hint = "set it in the access realms: it holds for both ends of their calls";
             check.error(at.field(name), format!("`{name}` belongs to access realms"), hint);
@@ -310,6 +320,14 @@ const fn large(raw: Option<RawLarge>) -> Large {
     match raw {
         None | Some(RawLarge::Udp) => Large::Udp,
         Some(RawLarge::Tcp) => Large::Tcp,
+    }
+}
+
+const fn early_media(raw: Option<RawEarlyMedia>) -> EarlyMedia {
+    match raw {
+        None | Some(RawEarlyMedia::Pass) => EarlyMedia::Pass,
+        Some(RawEarlyMedia::Backward) => EarlyMedia::Backward,
+        Some(RawEarlyMedia::Block) => EarlyMedia::Block,
     }
 }
 

@@ -29,6 +29,7 @@ impl Sessions {
         }
         let first = self.table.get(key)?;
         let mut fork = Session::new(now, first.legs.clone());
+        fork.allowed = first.allowed;
         fork.announced.clone_from(&first.announced);
         for announced in fork.announced.iter().flatten() {
             self.pools.share(announced.ports);

@@ -3,6 +3,7 @@
 use super::Sip;
 use super::dialog::{Dialog, at};
 use crate::fault::Fault;
+use crate::media::Gate;
 use crate::session::Role;
 use crate::signaling::sdp::{self, Described};
 use crate::signaling::{Cx, ice};
@@ -127,6 +128,9 @@ impl Sip {
         if settles && message.status().is_some_and(|status| status >= 200) {
             self.commit(cx, key);
         }
+        if message.method() == b"INVITE" && message.status().is_some_and(|status| status / 100 == 2) {
+            self.open_both_ways(cx, key);
+        }
         Ok(body)
     }
 
@@ -136,6 +140,13 @@ impl Sip {
         dialog.offered[at(side)] = false;
         if let Some(session) = dialog.session {
             cx.sessions.rollback(cx.now, session, side, cx.out);
+        }
+    }
+
+    /// The call is no longer early: media may flow as described.
+    fn open_both_ways(&self, cx: &mut Cx<'_>, key: Key) {
+        if let Some(session) = self.dialogs.get(key).and_then(|dialog| dialog.session) {
+            cx.sessions.allow(session, Gate::OPEN);
         }
     }
 

@@ -9,7 +9,8 @@ use super::transaction::{Branch, Purpose, Transaction};
 use super::{Ended, LANE, Sip, Wake, body, owner, session_timer};
 use crate::fault::Fault;
 use crate::io::{DropReason, Target};
-use crate::realm::{Realm, Server, Softswitch};
+use crate::media::Gate;
+use crate::realm::{EarlyMedia, Realm, Server, Softswitch};
 use crate::signaling::Cx;
 use crate::signaling::label::{Kind, Label};
 use crate::table::Key;
@@ -244,7 +245,7 @@ impl Sip {
     ) -> Result<Key, Reply> {
         let (message, flow, side) = (request.message, request.flow, request.side);
         let session =
-            self.open_session(cx, message, &up, if side == Side::Access { flow } else { hop.flow })?;
+            self.open_session(cx, request, &up, if side == Side::Access { flow } else { hop.flow })?;
         let leg = |realm: Arc<Realm>, of: Side| {
             let caller = of == side;
             Leg {
@@ -294,11 +295,11 @@ impl Sip {
     fn open_session(
         &mut self,
         cx: &mut Cx<'_>,
-        message: &Message<'_>,
+        request: &Request<'_, '_>,
         up: &Upstream,
         terminal: Flow,
     ) -> Result<Option<Key>, Reply> {
-        if message.method() != b"INVITE" {
+        if request.message.method() != b"INVITE" {
             return Ok(None);
         }
         if cx.draining {
@@ -310,6 +311,7 @@ impl Sip {
         };
         cx.stats.sessions_opened += 1;
         cx.sessions.trust(cx.now, session, Side::Access, terminal.remote.ip());
+        cx.sessions.allow(session, early(up.access.early_media, request.side));
         Ok(Some(session))
     }
 
@@ -328,6 +330,17 @@ impl Sip {
         };
         message.to_tag().is_none() && other.as_ref().is_some_and(elsewhere)
     }
+}
+
+/// Which ways media may flow before the call of a caller on that side is answered.
+const fn early(policy: EarlyMedia, caller: Side) -> Gate {
+    let (to_core, to_access) = match (policy, caller) {
+        (EarlyMedia::Pass, _) => (true, true),
+        (EarlyMedia::Backward, Side::Access) => (false, true),
+        (EarlyMedia::Backward, Side::Core) => (true, false),
+        (EarlyMedia::Block, _) => (false, false),
+    };
+    Gate { a_to_b: to_core, b_to_a: to_access }
 }
 
 /// The header lines that a refusal needs besides its status.
