@@ -1,6 +1,7 @@
 //! Octet-level helpers that the text scanners share.
 
 use super::Span;
+use memchr::memchr;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Linear white space, folds included (RFC 3261 LWS).
@@ -10,9 +11,21 @@ pub(crate) const fn is_lws(octet: u8) -> bool {
 
 /// An octet of an RFC 3261 `token`.
 pub(crate) const fn is_token(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric()
-        || matches!(octet, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKENS[octet as usize]
 }
+
+/// Each octet of a message is asked for, some more than once: looked up rather than compared.
+const TOKENS: [bool; 256] = {
+    let mut tokens = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (at, byte) = (octet, octet as u8);
+        tokens[at] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        octet += 1;
+    }
+    tokens
+};
 
 /// Whether `bytes` is an RFC 3261 `token`.
 pub(crate) fn is_token_text(bytes: &[u8]) -> bool {
@@ -32,7 +45,12 @@ pub(crate) fn trim(bytes: &[u8], span: Span) -> Span {
 /// The line at `from` with its line end (CRLF or LF); the rest when it has none.
 pub(crate) fn line(bytes: &[u8], from: usize) -> Span {
     let rest = Span { start: from, end: bytes.len() };
-    Span { start: from, end: find(bytes, rest, |b| b == b'\n').map_or(bytes.len(), |at| at + 1) }
+    Span { start: from, end: find_octet(bytes, rest, b'\n').map_or(bytes.len(), |at| at + 1) }
+}
+
+/// Offset of the first `octet` in `span`: many octets at a time, where [`find`] looks at each.
+pub(crate) fn find_octet(bytes: &[u8], span: Span, octet: u8) -> Option<usize> {
+    memchr(octet, span.of(bytes)).map(|at| span.start + at)
 }
 
 /// Offset of the first octet in `span` that `wanted` accepts.
@@ -75,9 +93,9 @@ fn three_colons(text: &str) -> Option<IpAddr> {
 pub(crate) fn host_port(bytes: &[u8], span: Span) -> Option<(Span, Option<u16>)> {
     let span = trim(bytes, span);
     let host_end = if span.of(bytes).first() == Some(&b'[') {
-        find(bytes, span, |b| b == b']')? + 1
+        find_octet(bytes, span, b']')? + 1
     } else {
-        find(bytes, span, |b| b == b':').unwrap_or(span.end)
+        find_octet(bytes, span, b':').unwrap_or(span.end)
     };
     let host = trim(bytes, Span::new(span.start, host_end));
     let rest = trim(bytes, Span::new(host_end, span.end)).of(bytes);

@@ -88,7 +88,7 @@ impl Scan<'_> {
 
     fn text(&mut self) -> Result<(), Fault> {
         let rest = Span::new(self.at, self.bytes.len());
-        let end = text::find(self.bytes, rest, |b| b == b'<').unwrap_or(rest.end);
+        let end = text::find_octet(self.bytes, rest, b'<').unwrap_or(rest.end);
         self.at = end;
         self.put_text(Span::new(rest.start, end), false)
     }
@@ -184,7 +184,7 @@ impl Scan<'_> {
 
 /// A name without its namespace prefix.
 fn local(bytes: &[u8], name: Span) -> Span {
-    let colon = text::find(bytes, name, |b| b == b':').filter(|at| at + 1 < name.end);
+    let colon = text::find_octet(bytes, name, b':').filter(|at| at + 1 < name.end);
     Span::new(colon.map_or(name.start, |at| at + 1), name.end)
 }
 

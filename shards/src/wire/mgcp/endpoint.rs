@@ -36,8 +36,8 @@ impl Endpoint {
 /// RFC 3435 puts IPv4 addresses in brackets, `[10.0.0.1]`, and allows `#` in names.
 fn loose(bytes: &[u8], rest: Span) -> Option<(Span, Option<u16>)> {
     let end = match rest.of(bytes).first()? {
-        b'[' => text::find(bytes, rest, |b| b == b']')? + 1,
-        _ => text::find(bytes, rest, |b| b == b':').unwrap_or(rest.end),
+        b'[' => text::find_octet(bytes, rest, b']')? + 1,
+        _ => text::find_octet(bytes, rest, b':').unwrap_or(rest.end),
     };
     let domain = Span::new(rest.start, end);
     let plain = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'@' | b',' | b'"');
@@ -56,7 +56,7 @@ pub fn endpoints(bytes: &[u8], value: Span) -> impl Iterator<Item = Endpoint> {
     let mut rest = value;
     std::iter::from_fn(move || {
         while !rest.is_empty() {
-            let end = text::find(bytes, rest, |b| b == b',').unwrap_or(rest.end);
+            let end = text::find_octet(bytes, rest, b',').unwrap_or(rest.end);
             let item = text::trim(bytes, Span::new(rest.start, end));
             rest = Span { start: (end + 1).min(rest.end), end: rest.end };
             if let Some(name) = Endpoint::parse(bytes, item) {

@@ -287,7 +287,7 @@ fn start(bytes: &[u8], words: &[Span]) -> Result<(Start, Span), Fault> {
 }
 
 fn parameter(bytes: &[u8], line: Span, content: Span) -> Result<Parameter, Fault> {
-    let colon = text::find(bytes, content, |b| b == b':').ok_or(Fault::Malformed("MGCP parameter line"))?;
+    let colon = text::find_octet(bytes, content, b':').ok_or(Fault::Malformed("MGCP parameter line"))?;
     let name = text::trim(bytes, Span::new(content.start, colon));
     let is_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'/' | b'_' | b'.');
     if name.is_empty() || !name.of(bytes).iter().all(is_name) {

@@ -122,7 +122,7 @@ impl Connection {
         let (nettype, addrtype, value) = (next()?, next()?, next()?);
         let alone = next().is_err();
         (alone && is_internet(bytes, nettype, addrtype)).then_some(()).ok_or(fault)?;
-        let slash = text::find(bytes, value, |b| b == b'/').unwrap_or(value.end);
+        let slash = text::find_octet(bytes, value, b'/').unwrap_or(value.end);
         let address = Span::new(value.start, slash);
         (!address.is_empty()).then_some(()).ok_or(fault)?;
         Ok(Self { line: line.line, addrtype, address, value, ip: text::ip(address.of(bytes)) })
@@ -137,7 +137,7 @@ impl Connection {
 impl Rtcp {
     /// Reads `rtcp:port [IN IP4 address]`; `None` for another attribute.
     pub(super) fn parse(bytes: &[u8], line: Line) -> Option<Result<Self, Fault>> {
-        let colon = text::find(bytes, line.value, |b| b == b':')?;
+        let colon = text::find_octet(bytes, line.value, b':')?;
         let is_rtcp = attribute::name(line.value.of(bytes)).eq_ignore_ascii_case(b"rtcp");
         is_rtcp.then(|| Self::read(bytes, line.line, Span::new(colon + 1, line.value.end)))
     }

@@ -116,7 +116,7 @@ pub(super) fn is_rtp(proto: &[u8]) -> bool {
 
 /// Splits `port[/count]`.
 fn split_count(bytes: &[u8], ports: Span) -> Result<(Span, Option<Span>), Fault> {
-    let Some(slash) = text::find(bytes, ports, |b| b == b'/') else {
+    let Some(slash) = text::find_octet(bytes, ports, b'/') else {
         return Ok((ports, None));
     };
     let digits = Span::new(slash + 1, ports.end);

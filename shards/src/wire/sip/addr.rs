@@ -48,7 +48,7 @@ fn bracketed(bytes: &[u8], span: Span, open: usize) -> Result<NameAddr, Fault> {
         return Err(Fault::Malformed("semicolon in a display name"));
     }
     let rest = Span::new(open + 1, span.end);
-    let close = text::find(bytes, rest, |b| b == b'>').ok_or(Fault::Malformed("address without >"))?;
+    let close = text::find_octet(bytes, rest, b'>').ok_or(Fault::Malformed("address without >"))?;
     let uri = Uri::parse(bytes, Span::new(rest.start, close))?;
     let tail = text::trim(bytes, Span::new(close + 1, span.end));
     let params = match tail.of(bytes).first() {
@@ -61,7 +61,7 @@ fn bracketed(bytes: &[u8], span: Span, open: usize) -> Result<NameAddr, Fault> {
 }
 
 fn bare(bytes: &[u8], span: Span) -> Result<NameAddr, Fault> {
-    let params_at = text::find(bytes, span, |b| b == b';').unwrap_or(span.end);
+    let params_at = text::find_octet(bytes, span, b';').unwrap_or(span.end);
     let uri = Uri::parse(bytes, Span::new(span.start, params_at))?;
     let params = Span::new(params_at, span.end);
     no_angles(bytes, params)?;

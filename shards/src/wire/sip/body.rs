@@ -38,13 +38,13 @@ pub(super) fn parts(message: &Message<'_>, wanted: impl Fn(&[u8]) -> bool) -> Ve
 }
 
 fn media_type(bytes: &[u8], content_type: Header) -> Span {
-    let end = text::find(bytes, content_type.value, |b| b == b';').unwrap_or(content_type.value.end);
+    let end = text::find_octet(bytes, content_type.value, b';').unwrap_or(content_type.value.end);
     text::trim(bytes, Span::new(content_type.value.start, end))
 }
 
 fn boundary(bytes: &[u8], content_type: Header) -> Option<&[u8]> {
     let value = content_type.value;
-    let params = Span::new(text::find(bytes, value, |b| b == b';')?, value.end);
+    let params = Span::new(text::find_octet(bytes, value, b';')?, value.end);
     let text = param::find(bytes, params, b"boundary")?.value?.of(bytes);
     let bare = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text);
     (!bare.is_empty()).then_some(bare)

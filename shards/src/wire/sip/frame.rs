@@ -97,7 +97,7 @@ fn line_ends(buf: &[u8]) -> Option<Frame> {
 /// Offset after the blank line; or, when there is none, from where to look once there is more.
 fn blank_line(section: &[u8], from: usize) -> Result<usize, usize> {
     let mut at = from;
-    while let Some(end) = text::find(section, Span { start: at, end: section.len() }, |b| b == b'\n') {
+    while let Some(end) = text::find_octet(section, Span { start: at, end: section.len() }, b'\n') {
         match &section[end + 1..] {
             [b'\n', ..] => return Ok(end + 2),
             [b'\r', b'\n', ..] => return Ok(end + 3),

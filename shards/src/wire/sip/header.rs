@@ -4,6 +4,7 @@ use super::name::Name;
 use crate::fault::Fault;
 use crate::limits::MAX_HEADERS;
 use crate::wire::{Span, text};
+use memchr::memchr_iter;
 
 /// One header field as it stands in the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +81,7 @@ fn logical_line(bytes: &[u8], from: usize) -> Span {
 }
 
 fn header(bytes: &[u8], line: Span) -> Result<Header, Fault> {
-    let colon =
-        text::find(bytes, line, |b| b == b':').ok_or(Fault::Malformed("header line without colon"))?;
+    let colon = text::find_octet(bytes, line, b':').ok_or(Fault::Malformed("header line without colon"))?;
     let raw_name = Span::new(line.start, colon);
     let name_span = text::trim(bytes, raw_name);
     let name = name_span.of(bytes);
@@ -100,14 +100,12 @@ fn header(bytes: &[u8], line: Span) -> Result<Header, Fault> {
 
 /// A CR without LF: some readers would end the line there, and see other headers than we do.
 fn has_bare_cr(line: &[u8]) -> bool {
-    let mut crs = line.iter().enumerate().filter(|&(_, &b)| b == b'\r');
-    crs.any(|(at, _)| line.get(at + 1) != Some(&b'\n'))
+    memchr_iter(b'\r', line).any(|at| line.get(at + 1) != Some(&b'\n'))
 }
 
 /// A NUL that is not a quoted pair (RFC 3261 25.1): some readers would end the text there.
 fn has_bare_nul(line: &[u8]) -> bool {
-    let mut nuls = line.iter().enumerate().filter(|&(_, &b)| b == 0);
-    nuls.any(|(at, _)| at == 0 || line[at - 1] != b'\\')
+    memchr_iter(0, line).any(|at| at == 0 || line[at - 1] != b'\\')
 }
 
 /// The values of one header: split at the commas outside quotes and `<>`, trimmed, empty ones passed over.

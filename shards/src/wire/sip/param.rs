@@ -41,7 +41,7 @@ pub(super) fn find(bytes: &[u8], span: Span, name: &[u8]) -> Option<Param> {
 /// Reads `;name[=value]`; `None` when there is no name.
 fn param(bytes: &[u8], span: Span) -> Option<Param> {
     let inner = text::trim(bytes, Span::new(span.start + 1, span.end));
-    let equals = text::find(bytes, inner, |b| b == b'=');
+    let equals = text::find_octet(bytes, inner, b'=');
     let name = text::trim(bytes, Span::new(inner.start, equals.unwrap_or(inner.end)));
     let value = equals.map(|at| text::trim(bytes, Span::new(at + 1, inner.end)));
     (!name.is_empty()).then_some(Param { name, value, span: Span::new(span.start, inner.end) })

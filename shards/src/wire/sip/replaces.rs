@@ -21,7 +21,7 @@ impl DialogId {
     /// [`Fault::Malformed`] when there is no Call-ID, or white space within it.
     pub fn parse(bytes: &[u8], span: Span) -> Result<Self, Fault> {
         let span = text::trim(bytes, span);
-        let end = text::find(bytes, span, |b| b == b';').unwrap_or(span.end);
+        let end = text::find_octet(bytes, span, b';').unwrap_or(span.end);
         let call_id = text::trim(bytes, Span::new(span.start, end));
         if call_id.is_empty() || text::find(bytes, call_id, text::is_lws).is_some() {
             return Err(Fault::Malformed("dialog without a Call-ID"));
@@ -53,7 +53,7 @@ pub struct UriHeader {
 pub fn uri_headers(bytes: &[u8], span: Span) -> impl Iterator<Item = UriHeader> + '_ {
     let inner = Span::new((span.start + 1).min(span.end), span.end);
     let named = pieces(bytes, inner, b'&').map(move |piece| {
-        let equals = text::find(bytes, piece, |b| b == b'=');
+        let equals = text::find_octet(bytes, piece, b'=');
         let name = Span::new(piece.start, equals.unwrap_or(piece.end));
         UriHeader { name, value: Span::new(equals.map_or(piece.end, |at| at + 1), piece.end) }
     });

@@ -81,7 +81,7 @@ fn response(bytes: &[u8], line: Span, version: Span) -> Result<Start, Fault> {
 
 /// From the start of `span` to its first space.
 fn word(bytes: &[u8], span: Span) -> Span {
-    Span::new(span.start, text::find(bytes, span, |b| b == b' ').unwrap_or(span.end))
+    Span::new(span.start, text::find_octet(bytes, span, b' ').unwrap_or(span.end))
 }
 
 /// What follows the one space after `word`; `None` when the line ends there.

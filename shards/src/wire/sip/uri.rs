@@ -38,7 +38,7 @@ impl Uri {
         if text::find(bytes, span, |b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f)).is_some() {
             return Err(Fault::Malformed("URI with white space, quotes or angles"));
         }
-        let colon = text::find(bytes, span, |b| b == b':').ok_or(Fault::Malformed("URI without scheme"))?;
+        let colon = text::find_octet(bytes, span, b':').ok_or(Fault::Malformed("URI without scheme"))?;
         let scheme = Span::new(span.start, colon);
         if !is_scheme(scheme.of(bytes)) {
             return Err(Fault::Malformed("URI scheme"));
@@ -82,7 +82,7 @@ fn sip(bytes: &[u8], span: Span, scheme: Span) -> Result<Uri, Fault> {
     let hostport = Span::new(rest.start, hostport_end);
     let (host, port) = text::host_port(bytes, hostport).ok_or(Fault::Malformed("URI host or port"))?;
     let tail = Span::new(hostport_end, rest.end);
-    let question = text::find(bytes, tail, |b| b == b'?');
+    let question = text::find_octet(bytes, tail, b'?');
     let params = Span::new(hostport_end, question.unwrap_or(rest.end));
     let headers = question.map(|at| Span::new(at, rest.end));
     Ok(Uri { span, scheme, user, host, port, hostport, params, headers })
@@ -91,7 +91,7 @@ fn sip(bytes: &[u8], span: Span, scheme: Span) -> Result<Uri, Fault> {
 /// Splits user and password off. `@` may stand nowhere else in a URI, but some endpoints dial `user@domain@host` and
 /// some leave it bare in the headers of a Refer-To: so it is the last one before the host's end.
 fn split_user(bytes: &[u8], span: Span) -> (Option<Span>, Span) {
-    let Some(first) = text::find(bytes, span, |b| b == b'@') else {
+    let Some(first) = text::find_octet(bytes, span, b'@') else {
         return (None, span);
     };
     let rest = Span::new(first + 1, span.end);
@@ -103,7 +103,7 @@ fn split_user(bytes: &[u8], span: Span) -> (Option<Span>, Span) {
 
 fn other(bytes: &[u8], span: Span, scheme: Span) -> Uri {
     let rest = Span::new(scheme.end + 1, span.end);
-    let params_at = text::find(bytes, rest, |b| b == b';').unwrap_or(rest.end);
+    let params_at = text::find_octet(bytes, rest, b';').unwrap_or(rest.end);
     let nothing = Span::empty(rest.start);
     let params = Span::new(params_at, span.end);
     Uri { span, scheme, user: None, host: nothing, port: None, hostport: nothing, params, headers: None }

@@ -72,7 +72,7 @@ impl Via {
 /// Splits `SIP / 2.0 / UDP host:port` into the transport and sent-by.
 fn sent_protocol(bytes: &[u8], span: Span) -> Result<(Span, Span), Fault> {
     let fault = Fault::Malformed("Via protocol");
-    let slash = |from: usize| text::find(bytes, Span::new(from, span.end), |b| b == b'/').ok_or(fault);
+    let slash = |from: usize| text::find_octet(bytes, Span::new(from, span.end), b'/').ok_or(fault);
     let first = slash(span.start)?;
     let second = slash(first + 1)?;
     let name = text::trim(bytes, Span::new(span.start, first)).of(bytes);
