@@ -31,8 +31,9 @@ const PAUSE: Duration = Duration::from_micros(120);
 const PAUSE_EACH: Duration = Duration::from_millis(1);
 /// After the last packet was sent, those on their way may take this long.
 const DRAIN: Duration = Duration::from_millis(200);
-/// More than one packet in a hundred later than this: the generator shapes the traffic, and not the plan.
-const LATE: Duration = Duration::from_millis(1);
+/// More than one packet in a hundred later than this: the generator shapes the traffic, and not the plan. A virtual machine
+/// is itself away for some milliseconds now and then, which is no reason to discard a round: everybody meets it.
+const LATE: Duration = Duration::from_millis(5);
 const MAGIC: [u8; 4] = *b"bare";
 
 /// The ends of all calls.
