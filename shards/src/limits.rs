@@ -74,7 +74,7 @@ impl Default for Limits {
             transactions: 200_000,
             transactions_per_source: 20_000,
             media_kbit: 0,
-            batch: Duration::ZERO,
+            batch: Duration::from_micros(100),
             streams: 50_000,
             streams_per_source: 2_000,
             stream_idle: Duration::from_secs(900),

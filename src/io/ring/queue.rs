@@ -18,7 +18,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 16_384;
@@ -79,8 +79,12 @@ pub(super) struct Queue {
     parcels: Vec<Parcel>,
     bell: Arc<Bell>,
     rings: Box<AtomicU64>,
-    /// How long a wait goes on although something has arrived.
+    /// How long after the last wait has ended the next one goes on although something has arrived.
     company: Duration,
+    /// When the last wait has ended; not kept where nothing waits for company.
+    ended: Instant,
+    /// The last wait brought several things: company is to be had.
+    busy: bool,
     entries: u64,
 }
 
@@ -103,14 +107,27 @@ impl Queue {
         shape.msg_namelen = NAME as u32;
         let (lent, parcels) = (Vec::new(), Vec::with_capacity(SUBMISSIONS as usize));
         let rings = Box::default();
-        let (company, entries) = (Duration::ZERO, 0);
-        let mut queue =
-            Self { ring, media, signaling, streams, shape, lent, parcels, bell, rings, company, entries };
+        let (company, ended, entries) = (Duration::ZERO, Instant::now(), 0);
+        let mut queue = Self {
+            ring,
+            media,
+            signaling,
+            streams,
+            shape,
+            lent,
+            parcels,
+            bell,
+            rings,
+            company,
+            ended,
+            busy: false,
+            entries,
+        };
         queue.alert(false);
         Ok(queue)
     }
 
-    /// Lets waits go on for so long after they began although something has arrived.
+    /// Lets waits go on until so long after the last one ended although something has arrived.
     pub(super) const fn wait_for_company(&mut self, time: Duration) {
         self.company = time;
     }
@@ -284,7 +301,20 @@ impl Queue {
 
     /// Submits what is queued, does deferred work, and waits up to `patience` for something to complete.
     pub(super) fn enter(&mut self, patience: Duration) -> io::Result<()> {
-        let company = self.company.min(patience);
+        if self.company.is_zero() {
+            return self.enter_for(1, patience);
+        }
+        // What the last batch took to do counts: under load it alone brings company, and nothing waits longer.
+        let left = self.company.saturating_sub(self.ended.elapsed()).min(patience);
+        let result = match self.busy {
+            true => self.enter_in_company(left, patience),
+            false => self.enter_for(1, patience),
+        };
+        self.ended = Instant::now();
+        result
+    }
+
+    fn enter_in_company(&mut self, company: Duration, patience: Duration) -> io::Result<()> {
         if !company.is_zero() {
             // The kernel's own way (min_wait, Linux 6.12) needs no second entry when nothing comes; but it is not to be
             // had everywhere, and that case is cheap.
@@ -340,12 +370,14 @@ impl Queue {
 
     /// Moves all completions to `batch`.
     pub(super) fn completions(&mut self, batch: &mut Vec<Completion>) {
+        let before = batch.len();
         batch.extend(self.ring.completion().map(|entry| Completion {
             tag: entry.user_data(),
             result: entry.result(),
             buffer: cqueue::buffer_select(entry.flags()),
             last: !cqueue::more(entry.flags()),
         }));
+        self.busy = batch.len() - before > 1;
     }
 
     pub(super) fn alert(&mut self, on: bool) {
