@@ -138,6 +138,12 @@ impl Shard {
         self.sessions.media(now, at, from, pkt, &mut self.stats)
     }
 
+    /// Fetch from memory what [`Self::handle_media`] will need for a packet at this port, where many packets are known to
+    /// come: their streams are then fetched at the same time, and not one after the other.
+    pub fn prefetch(&self, at: MediaPort) {
+        self.sessions.prefetch(at);
+    }
+
     /// The answer to [`Output::OpenPort`], given while outputs are drained.
     pub fn port_opened(&mut self, port: MediaPort, ok: bool) {
         self.sessions.port_opened(port, ok, &mut self.out);

@@ -95,6 +95,12 @@ pub trait Sink<D> {
     /// Takes one datagram. It may open, close and send by `sockets`; what it returns is sent from the same buffer.
     fn arrived(&mut self, sockets: &mut D, arrival: Arrival<'_>) -> Option<Forward>;
 
+    /// A datagram of this socket is among the next: what will be needed to judge it may be fetched from memory, for many
+    /// datagrams at a time. Nothing may change.
+    fn prefetch(&self, slot: Slot) {
+        let _ = slot;
+    }
+
     /// Counts a loss.
     fn lost(&mut self, loss: Loss);
 }

@@ -31,6 +31,11 @@ pub trait Brain: Sized + 'static {
     /// Decides about one media packet; may change its octets.
     fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict;
 
+    /// Fetches from memory what [`Brain::handle_media`] will need for a packet at this port.
+    fn prefetch(&self, at: MediaPort) {
+        let _ = at;
+    }
+
     /// Learns whether a port that it wanted open is open.
     fn port_opened(&mut self, port: MediaPort, ok: bool);
 
@@ -85,6 +90,10 @@ impl Brain for Shard {
 
     fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict {
         self.handle_media(now, at, from, packet)
+    }
+
+    fn prefetch(&self, at: MediaPort) {
+        self.prefetch(at);
     }
 
     fn port_opened(&mut self, port: MediaPort, ok: bool) {

@@ -245,6 +245,12 @@ impl<B: Brain, D: Network> Sink<D> for Station<B> {
         }
     }
 
+    fn prefetch(&self, slot: Slot) {
+        if let Some(Place::Media(port)) = self.sockets.place(slot) {
+            self.brain.prefetch(port);
+        }
+    }
+
     fn lost(&mut self, loss: Loss) {
         self.count(loss);
     }

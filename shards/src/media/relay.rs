@@ -111,6 +111,14 @@ impl Relay {
         }
     }
 
+    /// Fetch from memory what [`Self::handle`] will need for a packet at this port.
+    pub fn prefetch(&self, at: MediaPort) {
+        let stream = self.slots.find(at).and_then(|slot| self.streams.get(slot.stream() as usize));
+        if let Some(stream) = stream {
+            stream.prefetch();
+        }
+    }
+
     /// Forget the stream; its ports belong to nobody now. What came from A, then from B.
     pub fn close(&mut self, id: StreamId) -> [Counters; 2] {
         let Some(stream) = self.streams.try_remove(id.0 as usize) else { return Default::default() };

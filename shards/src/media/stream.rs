@@ -15,6 +15,7 @@ use crate::stats::Stats;
 use crate::types::{Instant, MediaPort};
 use crate::wire::rtcp::{self, Item};
 use crate::wire::rtp::{self, Rtp};
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -108,6 +109,20 @@ impl Stream {
             preferred: false,
             association: None,
         }
+    }
+
+    /// Read from each part that a packet needs, so that it is in the cache.
+    pub(super) fn prefetch(&self) {
+        for facing in &self.ends {
+            black_box(facing.latch.is_armed());
+            black_box(facing.latch.source());
+            black_box(facing.payload_types[0]);
+            black_box(facing.counters.rtp_packets);
+            black_box(facing.quality.ssrc());
+            black_box(facing.trust.told());
+            black_box(facing.ports);
+        }
+        black_box(self.gate);
     }
 
     pub(super) fn ports(&self, end: End) -> EndPorts {

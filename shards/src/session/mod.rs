@@ -196,7 +196,7 @@ impl Sessions {
         let advertised = session.legs[index(side.other())].advertised;
         let fresh = session.announced.get(at).is_none_or(Option::is_none) && session.is_fresh();
         let terminal_leads = session.terminal_leads(at, side, &view);
-        let open = session.open;
+        let allowed = session.allowed;
         let stream = session.streams[at].as_mut().ok_or(Refusal::Gone)?;
         self.admission.grant(stream, &view);
         let latched = self.relay.latched(stream.id, End::A).is_some();
@@ -210,7 +210,7 @@ impl Sessions {
             }
             Role::Offer => {
                 stream.propose(side, view);
-                self.relay.gate(stream.id, stream.gate(open));
+                self.allow(key, allowed);
             }
             Role::Answer => {
                 stream.answer(side, view);
@@ -309,7 +309,8 @@ impl Sessions {
     }
 
     /// Which ways media may flow, whatever the descriptions say: where signaling names the mode of a connection beside
-    /// them (RFC 3435 section 2.3.5). Both ways until it is said otherwise.
+    /// them (RFC 3435 section 2.3.5), or a call is not answered yet ([`crate::realm::EarlyMedia`]). Both ways until it is
+    /// said otherwise.
     pub fn allow(&mut self, key: SessionKey, allowed: Gate) {
         let Some(session) = self.table.get_mut(key) else { return };
         session.allowed = allowed;
@@ -361,6 +362,11 @@ impl Sessions {
         stats: &mut Stats,
     ) -> Verdict {
         self.relay.handle(now, at, from, pkt, stats)
+    }
+
+    /// Fetch from memory what [`Self::media`] will need for a packet at this port.
+    pub fn prefetch(&self, at: MediaPort) {
+        self.relay.prefetch(at);
     }
 
     /// Sessions now.
