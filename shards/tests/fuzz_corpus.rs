@@ -5,6 +5,8 @@
 mod dtls;
 #[path = "../../fuzz/bodies/frame.rs"]
 mod frame;
+#[path = "../../fuzz/bodies/h248.rs"]
+mod h248;
 #[path = "../../fuzz/bodies/mgcp.rs"]
 mod mgcp;
 #[path = "../../fuzz/bodies/rtcp.rs"]
@@ -135,6 +137,11 @@ fn mgcp_corpus_and_its_mutations() {
     replay("mgcp", mgcp::run);
 }
 
+#[test]
+fn h248_corpus_and_its_mutations() {
+    replay("h248", h248::run);
+}
+
 /// A corpus that is refused at its first line tests nothing.
 #[test]
 fn the_corpus_reaches_the_depths() {
@@ -151,6 +158,8 @@ fn the_corpus_reaches_the_depths() {
         mgcp.len() + 1,
         "three in one, and one is broken"
     );
+    let h248 = corpus("h248");
+    assert_eq!(h248.iter().filter(|seed| h248::reads(seed)).count(), h248.len() - 1, "one is broken");
     assert!(corpus("sdp").iter().all(|seed| Sdp::parse(seed).is_ok_and(|sdp| !sdp.media.is_empty())));
     assert!(corpus("xml").iter().all(|seed| fields(seed).is_ok_and(|fields| fields.len() > 2)));
 }
@@ -193,6 +202,7 @@ fn hostile_repetitions_at_full_size() {
             sdp::run(&bytes[head.len()..]);
             xml::run(&bytes[head.len()..]);
             mgcp::run(&[&b"RSIP 1 *@a MGCP 1.0\nZ: "[..], &bytes[head.len()..]].concat());
+            h248::run(&[&b"!/1 a T=1{C=1{A=a{M{"[..], &bytes[head.len()..]].concat());
         }
     }
 }
@@ -214,6 +224,20 @@ proptest! {
         dtls::run(&bytes);
         xml::run(&bytes);
         mgcp::run(&bytes);
+        h248::run(&bytes);
+    }
+
+    #[test]
+    fn any_items_of_h248_are_safe(text in "((T|P|K|C|A|AV|SC|SV|M|ST|L|R|O|ER|AD|MG|a)(=([1$*-]|a/1|<b>|MTP|\\[a,b\\]))?([{]{1,3}|[}]{1,4}|,|;|\"| )){0,40}") {
+        h248::run(format!("!/1 a {text}").as_bytes());
+        h248::run(format!("!/1 a T=1{{C=1{{A=a{{{text}}}}}}}").as_bytes());
+    }
+
+    #[test]
+    fn any_elements_of_ber_are_safe(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), Just(0x30), Just(0x80), 0xa0_u8..0xa4, 0_u8..8], 0..200)) {
+        h248::run(&[&[0x30, 0x80], bytes.as_slice()].concat());
+        let inner = [&[0x80, 1, 1, 0xa1, 3, 0x83, 1, b'a', 0xa2, 0x80, 0xa1, 0x80], bytes.as_slice(), &[0; 4]].concat();
+        h248::run(&[&[0x30, 0x80, 0xa1, 0x80], inner.as_slice(), &[0; 4]].concat());
     }
 
     #[test]

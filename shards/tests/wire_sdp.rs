@@ -127,6 +127,8 @@ fn choose_is_accepted_for_ports_and_addresses() {
     let sdp = Sdp::parse(b"v=0\r\nc=IN IP4 $\r\nm=audio $ RTP/AVP 0\r\n").unwrap();
     assert!(sdp.media[0].choose && sdp.media[0].port == 0);
     assert_eq!(sdp.address_of(&sdp.media[0]), None);
+    let sdp = Sdp::parse(b"v=0\r\nc=IN $ $\r\nm=audio $ RTP/AVP 0\r\n").unwrap();
+    assert_eq!(sdp.address_of(&sdp.media[0]), None);
 }
 
 #[test]

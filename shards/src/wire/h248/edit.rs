@@ -9,7 +9,7 @@ use crate::wire::Span;
 use crate::wire::splice::Splice;
 
 /// What becomes of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Keep<'v, T> {
     /// It stays as it is.
     AsIs,
@@ -18,6 +18,14 @@ pub enum Keep<'v, T> {
     /// It says this instead, if it is there.
     As(&'v T),
 }
+
+impl<T> Clone for Keep<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Keep<'_, T> {}
 
 /// A message and the changes to it, each of another part.
 pub struct Edit<'m, 'b> {

@@ -219,7 +219,7 @@ impl Termination {
 
     /// The gateway as a whole.
     pub fn is_root(&self) -> bool {
-        self.name.as_slice() == b"root" || self.name.as_slice() == [0xff; 8]
+        !self.all && !self.choose && (self.name.as_slice() == b"root" || self.name.as_slice() == [0xff; 8])
     }
 
     /// `$` is in it: the gateway chooses.

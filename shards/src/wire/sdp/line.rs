@@ -36,9 +36,9 @@ pub struct Origin {
 pub struct Connection {
     /// The whole line, with its line end.
     pub line: Span,
-    /// `IP4` or `IP6`.
+    /// `IP4` or `IP6`; `$` when the gateway is to choose (H.248).
     pub addrtype: Span,
-    /// The address or host name, without a multicast suffix.
+    /// The address or host name, without a multicast suffix; `$` when the gateway is to choose.
     pub address: Span,
     /// The address with its suffix (`/ttl/count`).
     pub value: Span,
@@ -162,5 +162,5 @@ impl Rtcp {
 fn is_internet(bytes: &[u8], nettype: Span, addrtype: Span) -> bool {
     let kind = addrtype.of(bytes);
     nettype.of(bytes).eq_ignore_ascii_case(b"IN")
-        && (kind.eq_ignore_ascii_case(b"IP4") || kind.eq_ignore_ascii_case(b"IP6"))
+        && (kind.eq_ignore_ascii_case(b"IP4") || kind.eq_ignore_ascii_case(b"IP6") || kind == b"$")
 }

@@ -10,6 +10,7 @@ use super::reader::Reader;
 use super::write;
 use crate::fault::Fault;
 use crate::wire::h248::MAX_LIST;
+use crate::wire::sdp::Direction;
 use crate::wire::{Span, text};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -150,7 +151,7 @@ pub(in crate::wire::h248) fn rewrite(bytes: &[u8], group: Span, sdp: &[u8]) -> R
         let matched: Vec<_> = matched.by_ref().take(property.values.len()).collect();
         writer.property(property, &matched)?;
     }
-    writer.insert(new.len())?;
+    writer.insert(new.len(), &[])?;
     Ok(group.with(bytes, &writer.out))
 }
 
@@ -176,8 +177,11 @@ fn align(old: &[&[u8]], new: &[&[u8]]) -> Vec<Option<usize>> {
     matched
 }
 
-/// The letter, and for attributes the name.
+/// The letter, and for attributes the name, which is one for all directions.
 fn name(line: &[u8]) -> &[u8] {
+    if line.strip_prefix(b"a=").and_then(Direction::of).is_some() {
+        return b"a=sendrecv";
+    }
     let end = if line.starts_with(b"a=") { line.iter().position(|&octet| octet == b':') } else { Some(2) };
     line.get(..end.unwrap_or(line.len())).unwrap_or(line)
 }
@@ -200,12 +204,8 @@ impl Writer<'_> {
             self.out.extend_from_slice(property.element.whole.of(self.bytes));
             return Ok(());
         }
-        let (Some(&first), Some(&last)) = (matched.iter().flatten().next(), matched.iter().flatten().last())
-        else {
-            return Ok(());
-        };
-        self.insert(first)?;
-        self.next = last + 1;
+        let Some(&last) = matched.iter().flatten().last() else { return Ok(()) };
+        self.insert(last + 1, matched)?;
         let mut values = Vec::new();
         let mut name = property.name.whole.of(self.bytes).to_vec();
         for (value, at) in property.values.iter().zip(matched) {
@@ -251,13 +251,11 @@ impl Writer<'_> {
         Ok(old.element.with(self.bytes, &new))
     }
 
-    /// The lines before `end` that are new.
-    fn insert(&mut self, end: usize) -> Result<(), Fault> {
-        for line in &self.new[self.next.min(end)..end] {
-            let (letter, value) = match line {
-                [letter, b'=', value @ ..] => (letter, value),
-                _ => return Err(Fault::Malformed("H.248 property")),
-            };
+    /// The lines before `end` that are new, and are none of a property's own.
+    fn insert(&mut self, end: usize, own: &[Option<usize>]) -> Result<(), Fault> {
+        for at in (self.next..end).filter(|at| !own.contains(&Some(*at))) {
+            let line = self.new[at];
+            let [letter, b'=', value @ ..] = line else { return Err(Fault::Malformed("H.248 property")) };
             let number =
                 LETTERS.iter().position(|known| known == letter).ok_or(Fault::Malformed("H.248 property"))?;
             let value = if self.wrapped { write::element(0x16, value) } else { value.to_vec() };
@@ -265,7 +263,7 @@ impl Writer<'_> {
             let list = write::around(0xa1, &[write::element(4, &value)]);
             self.out.extend(write::around(0x30, &[name, list]));
         }
-        self.next = self.next.max(end);
+        self.next = end;
         Ok(())
     }
 }
