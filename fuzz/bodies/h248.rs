@@ -163,6 +163,8 @@ fn moved(message: &Message<'_>) {
 fn shortened(message: &Message<'_>) {
     let [first, rest @ ..] = message.transactions() else { return };
     let mut edit = Edit::new(message);
+    let lost = first.commands().flat_map(|(_, command)| sides(command)).flat_map(|side| &side.groups);
+    lost.for_each(|group| edit.description(group, OURS).expect("plain lines have properties"));
     edit.drop_transaction(first);
     for transaction in rest {
         match transaction.kind {

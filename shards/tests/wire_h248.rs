@@ -89,6 +89,7 @@ fn addresses_are_taken_out_wherever_they_stand() {
         ("SV{MG=gw/1@x}", ""),
         ("SV{AD=5,MG=gw/1@x}", ""),
         ("SV{V=1}", "{SV{V=1}}"),
+        ("SV{}", "{SV{}}"),
     ] {
         let text = format!("!/1 a P=1{{C=-{{SC=ROOT {{{from}}}}}}}");
         let message = parse(text.as_bytes());

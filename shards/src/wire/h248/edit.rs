@@ -1,12 +1,13 @@
 //! Changes to a message on its way to the other side: what is ours on each hop is replaced, all else stays.
 
-use super::ber::{self, Patches};
+use super::ber;
 use super::{
     Acked, ChangeAddress, Encoding, Group, Kind, Message, Mid, ServiceChange, Transaction, build, text,
 };
 use crate::fault::Fault;
 use crate::wire::Span;
 use crate::wire::splice::Splice;
+use std::cmp::Reverse;
 
 /// What becomes of a parameter.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,25 +28,18 @@ impl<T> Clone for Keep<'_, T> {
 
 impl<T> Copy for Keep<'_, T> {}
 
-/// A message and the changes to it, each of another part.
+/// A message and the changes to it, in any order, each of another part. A change within something that is taken out has no
+/// effect.
 pub struct Edit<'m, 'b> {
     message: &'m Message<'b>,
-    changes: Changes<'b>,
-}
-
-enum Changes<'b> {
-    Text(Splice<'b>),
-    Ber(Patches),
+    /// What stands where instead; of two that begin at one place the longer first.
+    list: Vec<(Span, Vec<u8>)>,
 }
 
 impl<'m, 'b> Edit<'m, 'b> {
     /// No changes yet: [`Edit::finish`] would give the message as it is.
     pub const fn new(message: &'m Message<'b>) -> Self {
-        let changes = match message.encoding {
-            Encoding::Text => Changes::Text(Splice::new(message.bytes)),
-            Encoding::Ber => Changes::Ber(Patches::new()),
-        };
-        Self { message, changes }
+        Self { message, list: Vec::new() }
     }
 
     /// The message's originator is this one.
@@ -72,7 +66,8 @@ impl<'m, 'b> Edit<'m, 'b> {
         let left = places.others
             || stays(change.address.is_some(), address == Keep::Drop)
             || stays(change.mgc.is_some(), mgc == Keep::Drop);
-        if !left {
+        let any = change.address.is_some() || change.mgc.is_some();
+        if any && !left {
             return self.delete(places.block);
         }
         match address {
@@ -96,12 +91,11 @@ impl<'m, 'b> Edit<'m, 'b> {
     /// # Errors
     /// [`Fault::Malformed`] when a binary message has no property for what it says.
     pub fn description(&mut self, group: &Group, sdp: &[u8]) -> Result<(), Fault> {
-        match &mut self.changes {
-            Changes::Text(splice) => splice.replace(group.span, text::escape(sdp)),
-            Changes::Ber(patches) => {
-                patches.replace(group.span, ber::rewrite(self.message.bytes, group.span, sdp)?);
-            }
-        }
+        let with = match self.message.encoding {
+            Encoding::Text => text::escape(sdp),
+            Encoding::Ber => ber::rewrite(self.message.bytes, group.span, sdp)?,
+        };
+        self.put(group.span, with);
         Ok(())
     }
 
@@ -125,20 +119,43 @@ impl<'m, 'b> Edit<'m, 'b> {
 
     /// The message with all changes.
     pub fn finish(self) -> Vec<u8> {
-        match self.changes {
-            Changes::Text(splice) => splice.finish(),
-            Changes::Ber(patches) => patches.apply(self.message.bytes),
+        match self.message.encoding {
+            Encoding::Text => splice(self.message.bytes, self.list),
+            Encoding::Ber => ber::patch(self.message.bytes, &self.list),
         }
     }
 
     fn delete(&mut self, span: Span) {
-        self.replace(span, Vec::new, Vec::new);
+        self.put(span, Vec::new());
     }
 
     fn replace(&mut self, span: Span, text: impl FnOnce() -> Vec<u8>, ber: impl FnOnce() -> Vec<u8>) {
-        match &mut self.changes {
-            Changes::Text(splice) => splice.replace(span, text()),
-            Changes::Ber(patches) => patches.replace(span, ber()),
+        let with = match self.message.encoding {
+            Encoding::Text => text(),
+            Encoding::Ber => ber(),
+        };
+        self.put(span, with);
+    }
+
+    /// The last word about one place is what counts.
+    fn put(&mut self, span: Span, with: Vec<u8>) {
+        let order = |span: Span| (span.start, Reverse(span.end));
+        match self.list.binary_search_by_key(&order(span), |(known, _)| order(*known)) {
+            Ok(at) => self.list[at].1 = with,
+            Err(at) => self.list.insert(at, (span, with)),
         }
     }
+}
+
+/// The text with the changes, but for those within others.
+fn splice(bytes: &[u8], list: Vec<(Span, Vec<u8>)>) -> Vec<u8> {
+    let mut splice = Splice::new(bytes);
+    let mut from = 0;
+    for (span, with) in list {
+        if span.start >= from {
+            from = span.end;
+            splice.replace(span, with);
+        }
+    }
+    splice.finish()
 }

@@ -11,6 +11,6 @@ mod reader;
 mod write;
 
 pub(super) use message::parse;
-pub(super) use patch::Patches;
+pub(super) use patch::patch;
 pub(super) use properties::{rewrite, sdp};
 pub(super) use write::{around, change_address, element, integer, mid};

@@ -3,36 +3,12 @@
 use super::element::Element;
 use crate::wire::Span;
 
-/// New octets for whole elements; empty: the element is taken out.
-#[derive(Clone, Debug, Default)]
-pub(in crate::wire::h248) struct Patches {
-    /// In the order of their places; of two that begin at one place the longer first.
-    list: Vec<(Span, Vec<u8>)>,
-}
-
-impl Patches {
-    /// None yet.
-    pub(in crate::wire::h248) const fn new() -> Self {
-        Self { list: Vec::new() }
-    }
-
-    /// Puts `with` in the place of the element at `span`.
-    pub(in crate::wire::h248) fn replace(&mut self, span: Span, with: Vec<u8>) {
-        let order = |s: Span| (s.start, std::cmp::Reverse(s.end));
-        match self.list.binary_search_by_key(&order(span), |(known, _)| order(*known)) {
-            Ok(at) => self.list[at].1 = with,
-            Err(at) => self.list.insert(at, (span, with)),
-        }
-    }
-
-    /// The message with all of them: what no patch is in stays octet for octet.
-    pub(in crate::wire::h248) fn apply(&self, bytes: &[u8]) -> Vec<u8> {
-        let whole = Span::new(0, bytes.len());
-        let mut out =
-            Vec::with_capacity(bytes.len() + self.list.iter().map(|(_, with)| with.len()).sum::<usize>());
-        copy(bytes, whole, &self.list, &mut out);
-        out
-    }
+/// The message with the elements at these places replaced; by nothing: taken out. The places are in their order, of two
+/// that begin at one the longer first; those within another are left out. What is at no place stays octet for octet.
+pub(in crate::wire::h248) fn patch(bytes: &[u8], patches: &[(Span, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + patches.iter().map(|(_, with)| with.len()).sum::<usize>());
+    copy(bytes, Span::new(0, bytes.len()), patches, &mut out);
+    out
 }
 
 /// Writes the elements in `within`, with the patches that are in it.
