@@ -61,6 +61,21 @@ fn the_demonstration_is_good_over_tls_with_every_prompt_kind_of_call() {
 }
 
 #[test]
+fn who_is_not_on_the_path_gets_nothing_gives_nothing_and_stops_nothing() {
+    let output = Command::new(env!("CARGO_BIN_EXE_portolan"))
+        .args(["bench", "attack", "--json", "--network", "127.113"])
+        .output()
+        .expect("bench");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let json = &last_json(&text)["Portolan"];
+    assert_eq!(json["cells"].as_object().map(serde_json::Map::len), Some(12), "{text}");
+    let got = ["bled", "injected"].map(|name| json["off_path"][name].as_u64());
+    assert_eq!(got, [Some(0); 2], "{text}");
+    assert!(json["off_path"]["unheard"].as_u64() < Some(50), "nobody is locked out: {text}");
+    assert!(json["rebound_ms"].is_u64(), "{text}");
+}
+
+#[test]
 fn the_benchmark_of_registrations_misses_no_binding() {
     let options =
         "--terminals 40 --connections 20 --rate 100 --rest 4 --interval 1 --calls 4 --network 127.112";

@@ -5,6 +5,7 @@ use super::options::MediaOptions;
 use super::place::{FIRST_PORT, Site};
 use super::relays::{Kind, Relay};
 use anyhow::ensure;
+use portolan_loadgen::bare::sdp::Audio;
 use portolan_loadgen::bare::{Counts, Media};
 use portolan_loadgen::search::highest;
 use serde::Serialize;
@@ -57,9 +58,15 @@ pub(super) fn sockets(site: &Site, calls: u32) -> anyhow::Result<Media> {
 
 /// A relay with its calls up, and the media ends connected to it.
 pub(super) fn ready(relay: &mut dyn Relay, media: &mut Media, each_end: f64) -> anyhow::Result<()> {
-    let told = relay.set_up(media, each_end)?;
+    let described = (0..media.calls()).map(|call| descriptions(media, call, each_end));
+    let told = relay.set_up(&described.collect::<anyhow::Result<Vec<_>>>()?)?;
     ensure!(told.len() == media.calls(), "{} of {} calls are up", told.len(), media.calls());
     told.into_iter().enumerate().try_for_each(|(call, relay)| media.connect(call, relay))
+}
+
+/// What both ends of a call say of themselves, each sending so many packets a second.
+fn descriptions(media: &Media, call: usize, packets_per_s: f64) -> anyhow::Result<[String; 2]> {
+    Ok(media.addresses(call)?.map(|end| Audio::at_rate(end, packets_per_s).describe()))
 }
 
 /// A fresh relay, its calls, the load, and its end.

@@ -4,6 +4,7 @@
 //! them. On loopback it charges the work of receiving a packet to whoever sent it, so the measured share of a relay is:
 //! taking packets from its sockets, deciding, and sending, the delivery to the generator's socket included.
 
+mod attack;
 mod calls;
 mod curve;
 mod figures;
@@ -40,6 +41,7 @@ pub fn run(bench: &Bench) -> ExitCode {
 
 fn measure(bench: &Bench) -> anyhow::Result<bool> {
     match bench {
+        Bench::Attack(options) => attack::run(options),
         Bench::Registrations(options) => registrations::run(options),
         Bench::Calls(options) => calls::run(options),
         Bench::Media(options) => media::run(options),

@@ -16,6 +16,8 @@ pub enum Bench {
     Curve(CurveOptions),
     /// Portolan, rtpengine and Kamailio under the same load, in turn
     Peers(PeersOptions),
+    /// Strangers at the ports of calls behind NAT, through Portolan and through rtpengine
+    Attack(AttackOptions),
     /// A long run: nothing may be lost, and nothing may grow
     Soak(SoakOptions),
 }
@@ -123,6 +125,14 @@ pub struct PeersOptions {
     /// Calls a second through the systems that do signaling too
     #[arg(long, value_name = "R", default_value_t = 400.0)]
     pub call_rate: f64,
+    /// Where
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// How `bench attack` runs.
+#[derive(Clone, Debug, Args)]
+pub struct AttackOptions {
     /// Where
     #[command(flatten)]
     pub place: Place,

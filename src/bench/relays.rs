@@ -4,9 +4,9 @@ use super::place::Site;
 use super::process::{Peer, program};
 use super::systems::portolan;
 use anyhow::Context;
-use portolan_loadgen::bare::sdp::{Audio, media_address};
-use portolan_loadgen::bare::{Calls, CallsPlan, Media, Ng};
-use std::net::SocketAddr;
+use portolan_loadgen::bare::sdp::media_address;
+use portolan_loadgen::bare::{Calls, CallsPlan, Ng};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,8 @@ const SET_UP: f64 = 400.0;
 
 /// A relay whose calls carry media.
 pub(super) trait Relay {
-    /// Make a call for each pair of sockets, in which each end announces so many packets a second; says where the ends
-    /// of each call are to send.
-    fn set_up(&mut self, media: &Media, packets_per_s: f64) -> anyhow::Result<Vec<[SocketAddr; 2]>>;
+    /// Make a call for each pair of descriptions; says where the ends of each call are to send.
+    fn set_up(&mut self, sdp: &[[String; 2]]) -> anyhow::Result<Vec<[SocketAddr; 2]>>;
     /// End all calls.
     fn tear_down(&mut self) -> anyhow::Result<()>;
     /// The process.
@@ -29,19 +28,26 @@ pub(super) trait Relay {
 pub(super) enum Kind {
     Portolan,
     Rtpengine,
+    /// rtpengine that forwards from where it has learned only.
+    RtpengineStrict,
 }
 
 impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Portolan => "Portolan",
+            Self::Rtpengine => "rtpengine",
+            Self::RtpengineStrict => "rtpengine, strict source",
+        }
+    }
+
     pub(super) fn start(self, site: &Site, home: &Path) -> anyhow::Result<Box<dyn Relay>> {
         Ok(match self {
             Self::Portolan => Box::new(Portolan::start(site, home)?),
-            Self::Rtpengine => Box::new(Rtpengine::start(site, home)?),
+            Self::Rtpengine => Box::new(Rtpengine::start(site, home, &[])?),
+            Self::RtpengineStrict => Box::new(Rtpengine::start(site, home, &["strict source"])?),
         })
     }
-}
-
-fn descriptions(media: &Media, call: usize, packets_per_s: f64) -> anyhow::Result<[String; 2]> {
-    Ok(media.addresses(call)?.map(|end| Audio::at_rate(end, packets_per_s).describe()))
 }
 
 /// Portolan makes calls by SIP.
@@ -64,10 +70,7 @@ pub(super) fn calls_plan(site: &Site, proxy: SocketAddr) -> CallsPlan {
 }
 
 impl Relay for Portolan {
-    fn set_up(&mut self, media: &Media, packets_per_s: f64) -> anyhow::Result<Vec<[SocketAddr; 2]>> {
-        let sdp: Vec<_> = (0..media.calls())
-            .map(|call| descriptions(media, call, packets_per_s))
-            .collect::<Result<_, _>>()?;
+    fn set_up(&mut self, sdp: &[[String; 2]]) -> anyhow::Result<Vec<[SocketAddr; 2]>> {
         // A little longer than the calls need, so that rounding leaves none out.
         let length = Duration::from_secs_f64((sdp.len() as f64 + 0.5) / SET_UP);
         let hold = Duration::MAX;
@@ -84,10 +87,13 @@ impl Relay for Portolan {
     }
 }
 
-/// Debian's rtpengine in userspace with one thread, told by the ng protocol.
+/// Debian's rtpengine in userspace with one thread, told by the ng protocol, as Kamailio's module tells it where terminals
+/// are behind NAT: with the address that the signaling came from.
 struct Rtpengine {
     peer: Peer,
     ng: Ng,
+    /// Of caller and callee.
+    signaled_from: [IpAddr; 2],
     calls: usize,
 }
 
@@ -116,30 +122,31 @@ pub(super) fn rtpengine(site: &Site, home: &Path, host: u8) -> anyhow::Result<(P
 }
 
 impl Rtpengine {
-    fn start(site: &Site, home: &Path) -> anyhow::Result<Self> {
+    fn start(site: &Site, home: &Path, flags: &'static [&'static str]) -> anyhow::Result<Self> {
         let (peer, control) = rtpengine(site, home, 5)?;
-        let mut ng = Ng::new(control)?;
+        let mut ng = Ng::new(control, flags)?;
         ng.ping()?;
-        Ok(Self { peer, ng, calls: 0 })
+        Ok(Self { peer, ng, signaled_from: site.sides().map(IpAddr::from), calls: 0 })
     }
 
     fn call(&mut self, number: usize, sdp: &[String; 2]) -> anyhow::Result<[SocketAddr; 2]> {
         let id = format!("bench-{number}");
-        let for_callee = self.ng.offer(&id, &sdp[0])?;
-        let for_caller = self.ng.answer(&id, &sdp[1])?;
+        let [caller, callee] = self.signaled_from;
+        let for_callee = self.ng.offer(&id, &sdp[0], caller)?;
+        let for_caller = self.ng.answer(&id, &sdp[1], callee)?;
         let address = |sdp: &str| media_address(sdp).context("a description without an address");
         Ok([address(&for_caller)?, address(&for_callee)?])
     }
 }
 
 impl Relay for Rtpengine {
-    fn set_up(&mut self, media: &Media, packets_per_s: f64) -> anyhow::Result<Vec<[SocketAddr; 2]>> {
-        self.calls = media.calls();
+    fn set_up(&mut self, sdp: &[[String; 2]]) -> anyhow::Result<Vec<[SocketAddr; 2]>> {
+        self.calls = sdp.len();
         let (begin, mut told) = (Instant::now(), Vec::with_capacity(self.calls));
         for number in 0..self.calls {
             let due = Duration::from_secs_f64(number as f64 / SET_UP);
             std::thread::sleep(due.saturating_sub(begin.elapsed()));
-            told.push(self.call(number, &descriptions(media, number, packets_per_s)?)?);
+            told.push(self.call(number, &sdp[number])?);
         }
         Ok(told)
     }

@@ -3,7 +3,7 @@
 use super::bencode::Value;
 use anyhow::{Context, bail};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// A command that was not answered is given again after this long; the relay answers a repeated one from memory.
@@ -16,18 +16,20 @@ const TRIES: u32 = 6;
 pub struct Ng {
     socket: UdpSocket,
     cookie: u64,
+    /// Of every offer and answer.
+    flags: &'static [&'static str],
 }
 
 impl Ng {
-    /// A relay that listens for commands here.
+    /// A relay that listens for commands here, and how it is to treat all calls.
     ///
     /// # Errors
     /// No socket is to be had.
-    pub fn new(relay: SocketAddr) -> anyhow::Result<Self> {
+    pub fn new(relay: SocketAddr, flags: &'static [&'static str]) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(relay)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, cookie: 0 })
+        Ok(Self { socket, cookie: 0, flags })
     }
 
     /// Does it live?
@@ -38,20 +40,21 @@ impl Ng {
         self.command([("command", "ping".into())]).map(drop)
     }
 
-    /// The caller's description; gives the one for the callee.
+    /// The caller's description, which came from here: its media is expected from the same host, whatever it announces.
+    /// Gives the description for the callee.
     ///
     /// # Errors
     /// As [`Self::ping`].
-    pub fn offer(&mut self, call: &str, sdp: &str) -> anyhow::Result<String> {
-        self.describe("offer", call, sdp, None)
+    pub fn offer(&mut self, call: &str, sdp: &str, from: IpAddr) -> anyhow::Result<String> {
+        self.describe("offer", call, sdp, from, None)
     }
 
-    /// The callee's description; gives the one for the caller.
+    /// The callee's description, as [`Self::offer`]; gives the one for the caller.
     ///
     /// # Errors
     /// As [`Self::ping`].
-    pub fn answer(&mut self, call: &str, sdp: &str) -> anyhow::Result<String> {
-        self.describe("answer", call, sdp, Some("callee"))
+    pub fn answer(&mut self, call: &str, sdp: &str, from: IpAddr) -> anyhow::Result<String> {
+        self.describe("answer", call, sdp, from, Some("callee"))
     }
 
     /// The call is over.
@@ -71,12 +74,22 @@ impl Ng {
         self.command([("command", "query".into()), ("call-id", call.into())])
     }
 
-    fn describe(&mut self, what: &str, call: &str, sdp: &str, to: Option<&str>) -> anyhow::Result<String> {
+    fn describe(
+        &mut self,
+        what: &str,
+        call: &str,
+        sdp: &str,
+        from: IpAddr,
+        to: Option<&str>,
+    ) -> anyhow::Result<String> {
+        let flags = [&["SIP source address"], self.flags].concat();
         let entries = [
             ("command", what.into()),
             ("call-id", call.into()),
             ("from-tag", "caller".into()),
             ("ICE", "remove".into()),
+            ("flags", Value::texts(&flags)),
+            ("received-from", Value::texts(&[if from.is_ipv4() { "IP4" } else { "IP6" }, &from.to_string()])),
             ("replace", Value::texts(&["origin", "session-connection"])),
             ("sdp", sdp.into()),
         ];
