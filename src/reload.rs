@@ -276,7 +276,9 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
         parts.push(format!("sip {} -> {}", told(old), told(new)));
     }
     change("mgcp", &old.mgcp, &new.mgcp, &mut parts);
+    change("h248", &old.h248, &new.h248, &mut parts);
     change("per_shard_mgcp", &old.per_shard_mgcp, &new.per_shard_mgcp, &mut parts);
+    change("gateways", &old.gateways, &new.gateways, &mut parts);
     change("per_shard", &old.per_shard, &new.per_shard, &mut parts);
     change("per_shard_tls", &old.per_shard_tls, &new.per_shard_tls, &mut parts);
     change("large", &old.large, &new.large, &mut parts);

@@ -69,11 +69,14 @@ fn realm_line(realm: &Realm, shards: u16) -> String {
     let own = realm.per_shard.map_or_else(String::new, |port| format!(", shards' own from {port}"));
     let tls = realm.per_shard_tls.map_or_else(String::new, |port| format!(" (TLS {port})"));
     let mgcp = realm.per_shard_mgcp.map_or_else(String::new, |port| format!(" (MGCP {port})"));
+    let lent = realm
+        .gateways
+        .map_or_else(String::new, |ports| format!(", gateways' own {}-{}", ports.first, ports.last));
     let large = if realm.large == Large::Tcp { ", large requests by TCP" } else { "" };
     let media = realm.media;
     let pairs = media.slice(shards, ShardId(0)).len() / 2;
     format!(
-        "{side} realm \"{}\": {}{told}, {listeners}{own}{tls}{mgcp}{large}, media {}-{} ({pairs} pairs a shard)",
+        "{side} realm \"{}\": {}{told}, {listeners}{own}{tls}{mgcp}{lent}{large}, media {}-{} ({pairs} pairs a shard)",
         realm.name, realm.address, media.first, media.last,
     )
 }
@@ -108,6 +111,7 @@ fn softswitch_line(mapping: &Mapping, softswitch: &Softswitch, targets: &[Target
     let kind = match proto {
         Proto::Sip => "softswitch",
         Proto::Mgcp => "call agent",
+        Proto::H248 => "controller",
     };
     let realm = realm_name(mapping, softswitch.realm);
     let domain = domain.as_ref().map_or_else(String::new, |domain| format!(", domain {domain}"));

@@ -303,6 +303,27 @@ mistakes! {
     a_call_agent_by_name: "targets: [\"127.0.3.1:5060\"]" => "protocol: Mgcp, targets: [\"sip:sx.example.net\"]", [
         "7:69+20 error: `sip:sx.example.net` is not the address of a call agent | write its address and port: \"10.0.0.30:2727\"",
     ];
+    h248_by_tls: "[Udp(5060)]" => "[Udp(5060)], h248: [Tls(2944)]", [
+        "4:81+9 error: H.248 is not carried by TLS | for example `h248: [Udp(2944), Tcp(2944)]`",
+    ];
+    gateways_ports_of_an_access_realm: "[Udp(5060)]" => "[Udp(5060)], gateways: (30000, 30999)", [
+        "4:84+14 error: `gateways` belongs to core realms | remove it: all shards share an access realm's listeners",
+    ];
+    gateways_ports_the_wrong_way_round: "per_shard: 6000" => "per_shard: 6000, gateways: (30999, 30000)", [
+        "5:97+14 error: 30999 to 30000 is no range of ports | for example `gateways: (30000, 30999)`",
+    ];
+    fewer_gateways_ports_than_shards: "per_shard: 6000" => "per_shard: 6000, gateways: (9000, 9000)", [
+        "5:97+12 error: 1 ports are too few | at least one for each of 2 shards; each H.248 gateway takes one",
+    ];
+    gateways_ports_over_media: "per_shard: 6000" => "per_shard: 6000, gateways: (16000, 16999)", [
+        "5:120+14 error: the media ports 16384-32767 of \"core\" and the gateways' ports 16000-16999 of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:97",
+    ];
+    a_controller_without_gateways_ports: "targets: [" => "protocol: H248, targets: [", [
+        "7:69+16 error: H.248 toward this target, and \"core\" has no `gateways` | add `gateways: (30000, 30999)` to the realm",
+    ];
+    a_signature_of_a_core_realm: "per_shard: 6000" => "per_shard: 6000, authentication: Strip", [
+        "5:103+5 error: `authentication` belongs to access realms | set it in the access realms: it holds for both ends of their calls",
+    ];
     an_unknown_protocol: "targets: [" => "protocol: Mgpc, targets: [", [
         "7:53+4 error: unknown value `Mgpc` | did you mean `Mgcp`?",
     ];

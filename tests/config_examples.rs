@@ -85,4 +85,9 @@ fn gateways_have_their_call_agent_and_no_probes() {
     let core = mapping.realm(agent.realm).expect("its realm");
     assert_eq!(core.home_mgcp(ShardId(1)), "10.0.0.10:6201".parse().ok());
     assert!(mapping.route(mapping.realms[0].id, "example.net").is_none(), "nobody speaks SIP here");
+    let controller = mapping.agent(mapping.realms[0].id, Proto::H248).expect("a controller");
+    assert_eq!((controller.proto, controller.targets.len()), (Proto::H248, 2));
+    let (first, second) = ("10.0.0.10:14999".parse().unwrap(), "10.0.0.10:15000".parse().unwrap());
+    let lends = |shard, at| core.lends(mapping.shards, ShardId(shard), at);
+    assert!(lends(0, first) && !lends(0, second) && lends(1, second) && !lends(1, first));
 }

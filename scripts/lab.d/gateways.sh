@@ -72,7 +72,7 @@ mgcp_scenario() {
     check "the gateways have names of their own" told 'all(name.startswith("gw-") and name.endswith(".gw.example.net") for name in it["gateways"])'
     check "nothing leaks, nothing is malformed, RTP both ways" clean "$name" --protocol mgcp --media 150
     refute "with the sides exchanged, the judge objects" blind "$name" --protocol mgcp
-    check "what they report of their connections is what passed" is $((2 * $#)) figure portolan_mgcp_reports_total agreed
+    check "what they report of their connections is what passed" is $((2 * $#)) figure portolan_gateway_reports_total agreed
     check "no session is left" is 0 figure portolan_sessions
     for room in "$@"; do halt "mgw-$room"; done
     halt portolan

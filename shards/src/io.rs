@@ -235,6 +235,8 @@ drop_reasons! {
     /// A restart of a gateway while its call agent is sent enough of them (RFC 3435 section 4.4.6), or a command while it is
     /// still looked into who else sends in that name.
     Avalanche => "avalanche",
+    /// An H.248 message with an authentication header, where the realm refuses it.
+    Signed => "signed",
     /// A connection on which a message, a handshake or a dialling took too long.
     Stall => "stall",
     /// A label that does not open: forged, foreign, or sealed under an older key.

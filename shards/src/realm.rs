@@ -4,6 +4,7 @@
 //! under, so a reload touches new sessions only.
 
 use crate::limits::Limits;
+pub use crate::types::PortRange;
 use crate::types::{Proto, RealmId, ShardId, Side, Transport};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -48,12 +49,17 @@ pub struct Realm {
     pub sip: Vec<(Transport, u16)>,
     /// The same for MGCP (UDP).
     pub mgcp: Vec<u16>,
+    /// The same for H.248, text and binary alike.
+    pub h248: Vec<(Transport, u16)>,
     /// Core realms: the UDP and TCP signaling port of shard 0; shard n has this plus n.
     pub per_shard: Option<u16>,
     /// Core realms: the TLS port of shard 0; shard n has this plus n. Needed where a softswitch is reached by TLS.
     pub per_shard_tls: Option<u16>,
     /// Core realms: the MGCP port of shard 0; shard n has this plus n. Needed where a call agent is reached.
     pub per_shard_mgcp: Option<u16>,
+    /// Core realms: UDP ports of which each H.248 gateway is lent one, so that its controller can tell it from the
+    /// others by its address. Needed where a controller is reached by UDP.
+    pub gateways: Option<PortRange>,
     /// Requests that are too large for a datagram (RFC 3261 section 18.1.1) toward softswitches of this realm.
     pub large: Large,
     /// First and last media port, shared by all shards.
@@ -72,6 +78,8 @@ pub struct Realm {
     pub secure_media: SecureMedia,
     /// Access realms: ICE between a terminal and what it talks to.
     pub ice: Ice,
+    /// Access realms: H.248 messages that are signed.
+    pub authentication: Authentication,
     /// How packets to this network are marked.
     pub marking: Marking,
 }
@@ -91,9 +99,11 @@ impl Realm {
             advertised: address,
             sip: Vec::new(),
             mgcp: Vec::new(),
+            h248: Vec::new(),
             per_shard: None,
             per_shard_tls: None,
             per_shard_mgcp: None,
+            gateways: None,
             large: Large::default(),
             media,
             learn_net: false,
@@ -103,6 +113,7 @@ impl Realm {
             early_media: EarlyMedia::default(),
             secure_media: SecureMedia::default(),
             ice: Ice::default(),
+            authentication: Authentication::default(),
             marking: Marking::default(),
         }
     }
@@ -118,11 +129,18 @@ impl Realm {
         self.per_shard_mgcp.map(|base| SocketAddr::new(self.address, base + shard.0))
     }
 
+    /// Is this an address that the given shard of so many may lend to an H.248 gateway (core realms)?
+    pub fn lends(&self, shards: u16, shard: ShardId, home: SocketAddr) -> bool {
+        let share = self.gateways.map(|ports| ports.share(shards, shard));
+        home.ip() == self.address && share.is_some_and(|share| share.contains(&home.port()))
+    }
+
     /// The shared listeners of all protocols.
     pub fn services(&self) -> impl Iterator<Item = (Proto, Transport, u16)> {
         let sip = self.sip.iter().map(|&(transport, port)| (Proto::Sip, transport, port));
         let mgcp = self.mgcp.iter().map(|&port| (Proto::Mgcp, Transport::Udp, port));
-        sip.chain(mgcp)
+        let h248 = self.h248.iter().map(|&(transport, port)| (Proto::H248, transport, port));
+        sip.chain(mgcp).chain(h248)
     }
 
     /// Is this one of the shared listeners?
@@ -177,6 +195,17 @@ pub enum EarlyMedia {
     Block,
 }
 
+/// What happens to H.248 messages with the interim authentication header (H.248.1 section 10.2). It is computed over addresses
+/// that NAT changes, by keys that Portolan has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// The header is taken out unread.
+    Strip,
+}
+
 /// What happens to ICE (RFC 8445).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ice {
@@ -187,67 +216,6 @@ pub enum Ice {
     Keep,
 }
 
-/// An inclusive range of UDP ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
-    /// Even.
-    pub first: u16,
-    /// Odd.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// The slice of one shard: `shards` equal blocks, one after the other, each a power of two of ports that begins at
-    /// a multiple of its length, so that one flow rule can name it ([`Self::flow_rule`]). They are the largest such
-    /// blocks that fit; what is before and after them is unused. Empty when not even a pair of ports is there for each.
-    pub fn slice(self, shards: u16, shard: ShardId) -> Self {
-        let len = self.slice_len(shards);
-        let first = u32::from(self.first).next_multiple_of(len.max(1)) + u32::from(shard.0) * len;
-        match len {
-            0 => Self { first: 1, last: 0 },
-            _ => Self { first: first as u16, last: (first + len - 1) as u16 },
-        }
-    }
-
-    /// All slices together, which is one range; empty when there is none.
-    pub fn sliced(self, shards: u16) -> Self {
-        let last = ShardId(shards.max(1) - 1);
-        Self { first: self.slice(shards, ShardId(0)).first, last: self.slice(shards, last).last }
-    }
-
-    /// The value and the mask that match the ports of this range and no other: `port & mask == value`. `None` unless
-    /// its length is a power of two and divides its first port.
-    pub fn flow_rule(self) -> Option<(u16, u16)> {
-        let len = self.len();
-        let aligned = len.is_power_of_two() && usize::from(self.first).is_multiple_of(len);
-        aligned.then(|| (self.first, !(len - 1) as u16))
-    }
-
-    /// Ports of each slice.
-    fn slice_len(self, shards: u16) -> u32 {
-        let fits = |len: &u32| {
-            let first = u32::from(self.first).next_multiple_of(*len);
-            first + u32::from(shards.max(1)) * len <= u32::from(self.last) + 1
-        };
-        (1..16).rev().map(|bits| 1 << bits).find(fits).unwrap_or(0)
-    }
-
-    /// Number of ports.
-    pub const fn len(self) -> usize {
-        (self.last as usize + 1).saturating_sub(self.first as usize)
-    }
-
-    /// No port at all?
-    pub const fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
-    /// Is `port` one of these?
-    pub const fn contains(self, port: u16) -> bool {
-        self.first <= port && port <= self.last
-    }
-}
-
 /// A softswitch, registrar, proxy or trunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Softswitch {
@@ -255,7 +223,7 @@ pub struct Softswitch {
     pub name: String,
     /// The core realm it is reached through.
     pub realm: RealmId,
-    /// What it speaks: a softswitch by SIP, a call agent by MGCP.
+    /// What it speaks: a softswitch by SIP, a call agent by MGCP, a media gateway controller by H.248.
     pub proto: Proto,
     /// Where requests go, in the order of their priorities. Empty while no name could be resolved.
     pub targets: Vec<Server>,

@@ -218,7 +218,8 @@ impl Shard {
     fn listens(&self, realm: &Realm, transport: Transport, local: SocketAddr) -> bool {
         let home =
             || realm.home(self.id, transport) == Some(local) || realm.home_mgcp(self.id) == Some(local);
-        realm.address == local.ip() && (realm.listens(transport, local.port()) || home())
+        let lent = || realm.gateways.is_some_and(|ports| ports.contains(local.port()));
+        realm.address == local.ip() && (realm.listens(transport, local.port()) || home() || lent())
     }
 
     /// Close the connections by which nothing has come for too long.

@@ -2,7 +2,7 @@
 
 use crate::histogram::Reception;
 use crate::io::DropReason;
-use crate::wire::mgcp::Verb;
+use crate::wire::{h248, mgcp};
 
 /// Number of drop reasons.
 pub const REASONS: usize = DropReason::ALL.len();
@@ -32,8 +32,10 @@ pub struct Stats {
     pub drops: [u64; REASONS],
     /// Requests received by method, in the order of [`METHODS`].
     pub requests: [u64; METHODS.len()],
-    /// MGCP commands received by verb, in the order of [`Verb::ALL`].
-    pub mgcp_commands: [u64; Verb::ALL.len()],
+    /// MGCP commands received by verb, in the order of [`mgcp::Verb::ALL`].
+    pub mgcp_commands: [u64; mgcp::Verb::ALL.len()],
+    /// H.248 commands received by verb, in the order of [`h248::Verb::ALL`].
+    pub h248_commands: [u64; h248::Verb::ALL.len()],
     /// Responses received by class: 1xx to 6xx.
     pub responses: [u64; 6],
     /// Requests that we answered ourselves with an error, by class 3xx to 6xx (index 0 to 3).
@@ -135,7 +137,8 @@ impl Default for Stats {
         Self {
             drops: [0; REASONS],
             requests: [0; METHODS.len()],
-            mgcp_commands: [0; Verb::ALL.len()],
+            mgcp_commands: [0; mgcp::Verb::ALL.len()],
+            h248_commands: [0; h248::Verb::ALL.len()],
             responses: [0; 6],
             refused: [0; 4],
             crossings_signaling: 0,
@@ -206,8 +209,13 @@ impl Stats {
     }
 
     /// Count one MGCP command of this verb.
-    pub fn mgcp_command(&mut self, verb: Verb) {
+    pub fn mgcp_command(&mut self, verb: mgcp::Verb) {
         self.mgcp_commands[verb as usize] += 1;
+    }
+
+    /// Count one H.248 command of this verb.
+    pub fn h248_command(&mut self, verb: h248::Verb) {
+        self.h248_commands[verb as usize] += 1;
     }
 
     /// Count one error answer of our own.

@@ -97,17 +97,20 @@ pub enum Proto {
     Sip,
     /// RFC 3435, with the variants NCS and TGCP.
     Mgcp,
+    /// RFC 3525 and H.248.1, in text and in binary.
+    H248,
 }
 
 impl Proto {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Sip, Self::Mgcp];
+    pub const ALL: [Self; 3] = [Self::Sip, Self::Mgcp, Self::H248];
 
     /// Its name in figures and configurations.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Sip => "sip",
             Self::Mgcp => "mgcp",
+            Self::H248 => "h248",
         }
     }
 }
@@ -215,5 +218,73 @@ impl Flow {
     /// The same way there and back, whatever generation of the configuration numbered the realm.
     pub fn same_path(&self, other: &Self) -> bool {
         Self { realm: other.realm, ..*self } == *other
+    }
+}
+
+/// An inclusive range of UDP ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// Even.
+    pub first: u16,
+    /// Odd.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// The slice of one shard: `shards` equal blocks, one after the other, each a power of two of ports that begins at
+    /// a multiple of its length, so that one flow rule can name it ([`Self::flow_rule`]). They are the largest such
+    /// blocks that fit; what is before and after them is unused. Empty when not even a pair of ports is there for each.
+    pub fn slice(self, shards: u16, shard: ShardId) -> Self {
+        let len = self.slice_len(shards);
+        let first = u32::from(self.first).next_multiple_of(len.max(1)) + u32::from(shard.0) * len;
+        match len {
+            0 => Self { first: 1, last: 0 },
+            _ => Self { first: first as u16, last: (first + len - 1) as u16 },
+        }
+    }
+
+    /// All slices together, which is one range; empty when there is none.
+    pub fn sliced(self, shards: u16) -> Self {
+        let last = ShardId(shards.max(1) - 1);
+        Self { first: self.slice(shards, ShardId(0)).first, last: self.slice(shards, last).last }
+    }
+
+    /// The value and the mask that match the ports of this range and no other: `port & mask == value`. `None` unless
+    /// its length is a power of two and divides its first port.
+    pub fn flow_rule(self) -> Option<(u16, u16)> {
+        let len = self.len();
+        let aligned = len.is_power_of_two() && usize::from(self.first).is_multiple_of(len);
+        aligned.then(|| (self.first, !(len - 1) as u16))
+    }
+
+    /// Ports of each slice.
+    fn slice_len(self, shards: u16) -> u32 {
+        let fits = |len: &u32| {
+            let first = u32::from(self.first).next_multiple_of(*len);
+            first + u32::from(shards.max(1)) * len <= u32::from(self.last) + 1
+        };
+        (1..16).rev().map(|bits| 1 << bits).find(fits).unwrap_or(0)
+    }
+
+    /// The share of one shard of ports that are lent one by one: equal, contiguous parts.
+    pub fn share(self, shards: u16, shard: ShardId) -> std::ops::Range<u16> {
+        let each = (self.len() / usize::from(shards.max(1))) as u16;
+        let first = self.first + shard.0 * each;
+        first..first + each
+    }
+
+    /// Number of ports.
+    pub const fn len(self) -> usize {
+        (self.last as usize + 1).saturating_sub(self.first as usize)
+    }
+
+    /// No port at all?
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Is `port` one of these?
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
     }
 }

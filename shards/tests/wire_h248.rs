@@ -404,7 +404,7 @@ fn messages_of_our_own() {
         let acks = [Acked { first: 1, last: 3 }, Acked { first: u32::MAX, last: u32::MAX }];
         let bytes = [
             with.audit(0xf000_0000),
-            with.forced(7, "905 \"gone\"\r\n"),
+            with.service_change(7, Method::Forced, "905 \"gone\"\r\n"),
             with.service_change_reply(8, Some(&Mid::Domain("mgc2.example.net".into(), Some(1)))),
             with.refuse(9, 510, "Insufficient resources"),
             with.pending(10),
@@ -525,5 +525,54 @@ fn properties_of_several_values_are_several_lines() {
         assert_eq!(again.sdp(&local(&again)), format!("{head}{}", read.unwrap_or(new)).as_bytes());
         let empty = b"\x80\x04\x00\x00\xb0\x09\xa1\x00";
         assert!(edited.windows(empty.len()).any(|window| window == empty), "CHOOSE stays");
+    }
+}
+
+#[test]
+fn a_name_with_wildcards_stands_for_those_that_fit() {
+    let named = |names: &str| {
+        let text = format!("!/1 [10.0.0.9]:2944 T=1{{C=*{{S={names}}}}}");
+        parse(text.as_bytes()).transactions()[0].actions[0].commands[0].terminations[0].clone()
+    };
+    for (wild, exact, stands) in [
+        ("*", "rtp/1", true),
+        ("rtp/*", "RTP/17", true),
+        ("rtp/*", "ds1/1", false),
+        ("ds1/*/3", "ds1/12/3", true),
+        ("ds1/*/3", "ds1/3", false),
+        ("*/1/*", "a/1/b", true),
+        ("rtp/1", "rtp/1", true),
+        ("rtp/1", "rtp/12", false),
+    ] {
+        assert_eq!(named(wild).takes(&named(exact)), stands, "{wild} {exact}");
+    }
+}
+
+#[test]
+fn a_mode_is_replaced_where_there_is_one() {
+    let message = parse(ADD);
+    let stream = &message.transactions()[0].actions[0].commands[1].streams[0];
+    let mut edit = Edit::new(&message);
+    edit.mode(stream, Mode::SendReceive);
+    let text = String::from_utf8(ADD.to_vec()).unwrap().replace("ReceiveOnly", "SendReceive");
+    assert_eq!(edit.finish(), text.as_bytes());
+    let message = parse(ADDED);
+    let stream = &message.transactions()[0].actions[0].commands[1].streams[0];
+    let mut edit = Edit::new(&message);
+    edit.mode(stream, Mode::SendReceive);
+    assert_eq!(edit.finish(), ADDED);
+}
+
+#[test]
+fn a_subtraction_of_our_own_names_its_termination_as_it_was_named() {
+    let mid = Mid::of("198.51.100.10:2944".parse().unwrap());
+    for encoding in [Encoding::Text, Encoding::Ber] {
+        let with = Envelope { encoding, version: 1, mid: &mid };
+        let named = parse(ADDED).transactions()[0].actions[0].commands[1].terminations[0].clone();
+        let bytes = with.subtract(5, Context::Id(2000), &named);
+        let message = parse(&bytes);
+        let (context, command) = message.transactions()[0].commands().next().unwrap();
+        assert_eq!((context, command.verb), (Context::Id(2000), Verb::Subtract));
+        assert_eq!(command.terminations[0].name(), named.name());
     }
 }

@@ -62,8 +62,10 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
         "advertised": realm.advertised,
         "sip": realm.sip.iter().map(summary::listener).collect::<Vec<_>>(),
         "mgcp": realm.mgcp,
+        "h248": realm.h248.iter().map(summary::listener).collect::<Vec<_>>(),
         "per_shard": realm.per_shard,
         "per_shard_mgcp": realm.per_shard_mgcp,
+        "gateways": realm.gateways.map(|ports| [ports.first, ports.last]),
         "per_shard_tls": realm.per_shard_tls,
         "large": match realm.large {
             Large::Udp => "udp",

@@ -9,7 +9,7 @@ use portolan_shards::histogram::{Histogram, Reception};
 use portolan_shards::io::DropReason;
 use portolan_shards::stats::{METHODS, Stats};
 use portolan_shards::types::{Side, Transport};
-use portolan_shards::wire::mgcp::Verb;
+use portolan_shards::wire::{h248, mgcp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -96,11 +96,17 @@ const FAMILIES: &[(&str, &str, &str, ReadMany)] = &[
         METHODS.iter().copied().zip(s.requests).collect()
     }),
     ("portolan_mgcp_commands", "MGCP commands received by verb", "verb", |s| {
-        Verb::ALL.iter().map(|verb| verb.token()).zip(s.mgcp_commands).collect()
+        mgcp::Verb::ALL.iter().map(|verb| verb.token()).zip(s.mgcp_commands).collect()
     }),
-    ("portolan_mgcp_reports", "What gateways claim to have sent, compared with what came", "result", |s| {
-        vec![("agreed", s.reports_agreed), ("contradicted", s.reports_contradicted)]
+    ("portolan_h248_commands", "H.248 commands received by verb", "verb", |s| {
+        h248::Verb::ALL.iter().map(|verb| verb.token()).zip(s.h248_commands).collect()
     }),
+    (
+        "portolan_gateway_reports",
+        "What gateways claim to have sent, compared with what came",
+        "result",
+        |s| vec![("agreed", s.reports_agreed), ("contradicted", s.reports_contradicted)],
+    ),
     ("portolan_responses", "Responses received by class", "class", |s| {
         CLASSES.iter().copied().zip(s.responses).collect()
     }),

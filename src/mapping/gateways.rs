@@ -1,36 +1,75 @@
-//! Checks of what gateways need: listeners for MGCP, ports of their own, and call agents.
+//! Checks of what gateways need: listeners for MGCP and H.248, ports of their own, and servers that speak their protocol.
 
 use super::check::Check;
 use super::place::At;
 use super::raw::{RawListener, RawProtocol, RawRealm, RawSide};
 use super::realms::{listener, own_ports};
 use super::target::Target;
-use portolan_shards::realm::Realm;
+use portolan_shards::realm::{PortRange, Realm};
 use portolan_shards::types::{Proto, Transport};
 
 /// Check the listeners for gateways and the ports that a core realm has for them.
-pub(super) fn gateways(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
-    services(check, at.field("mgcp"), &raw.mgcp);
-    let name = "per_shard_mgcp";
-    if matches!(raw.side, RawSide::Core) {
-        own_ports(check, at.field(name), "per_shard_mgcp: 6200", raw.per_shard_mgcp, shards);
-    } else if raw.per_shard_mgcp.is_some() {
-        let hint = "remove it: all shards share an access realm's listeners";
-        check.error(at.field(name), format!("`{name}` belongs to core realms"), hint);
+pub(super) fn gateways(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) -> Option<PortRange> {
+    services(check, at.field("mgcp"), &raw.mgcp, "MGCP", &[Transport::Udp], "mgcp: [Udp(2427)]");
+    services(
+        check,
+        at.field("h248"),
+        &raw.h248,
+        "H.248",
+        &[Transport::Udp, Transport::Tcp],
+        "h248: [Udp(2944), Tcp(2944)]",
+    );
+    if matches!(raw.side, RawSide::Access) {
+        for (name, given) in
+            [("per_shard_mgcp", raw.per_shard_mgcp.is_some()), ("gateways", raw.gateways.is_some())]
+        {
+            if given {
+                let hint = "remove it: all shards share an access realm's listeners";
+                check.error(at.field(name), format!("`{name}` belongs to core realms"), hint);
+            }
+        }
+        return None;
     }
+    own_ports(check, at.field("per_shard_mgcp"), "per_shard_mgcp: 6200", raw.per_shard_mgcp, shards);
+    lent(check, at.field("gateways"), raw.gateways?, shards)
 }
 
-fn services(check: &mut Check<'_>, at: At<'_>, raw: &[RawListener]) {
-    const HINT: &str = "for example `mgcp: [Udp(2427)]`";
+fn services(
+    check: &mut Check<'_>,
+    at: At<'_>,
+    raw: &[RawListener],
+    name: &str,
+    allowed: &[Transport],
+    example: &str,
+) {
     for (index, &raw) in raw.iter().enumerate() {
         let (transport, port) = listener(raw);
         if port == 0 {
-            check.error(at.nth(index), "a listener needs a port", HINT);
+            check.error(at.nth(index), "a listener needs a port", format!("for example `{example}`"));
         }
-        if transport != Transport::Udp {
-            check.error(at.nth(index), format!("MGCP is not carried by {}", transport.token()), HINT);
+        if !allowed.contains(&transport) {
+            let message = format!("{name} is not carried by {}", transport.token());
+            check.error(at.nth(index), message, format!("for example `{example}`"));
         }
     }
+}
+
+fn lent(check: &mut Check<'_>, at: At<'_>, (first, last): (u16, u16), shards: u16) -> Option<PortRange> {
+    if first == 0 || first > last {
+        check.error(
+            at,
+            format!("{first} to {last} is no range of ports"),
+            "for example `gateways: (30000, 30999)`",
+        );
+        return None;
+    }
+    let range = PortRange { first, last };
+    if range.len() < usize::from(shards) {
+        let hint = format!("at least one for each of {shards} shards; each H.248 gateway takes one");
+        check.error(at, format!("{} ports are too few", range.len()), hint);
+        return None;
+    }
+    Some(range)
 }
 
 /// What a softswitch speaks.
@@ -38,10 +77,11 @@ pub(super) const fn proto(raw: RawProtocol) -> Proto {
     match raw {
         RawProtocol::Sip => Proto::Sip,
         RawProtocol::Mgcp => Proto::Mgcp,
+        RawProtocol::H248 => Proto::H248,
     }
 }
 
-/// Check that the targets of a call agent can be spoken to through its realm.
+/// Check that the targets of a call agent or controller can be spoken to through its realm.
 pub(super) fn reachable(
     check: &mut Check<'_>,
     at: At<'_>,
@@ -54,13 +94,30 @@ pub(super) fn reachable(
     }
     for (n, target) in targets.iter().enumerate() {
         let at = at.nth(n).field("uri");
-        let server = target.server().filter(|server| server.transport == Transport::Udp);
-        if server.is_none() || target.port.is_none() || target.secure {
+        let Some(server) = target.server().filter(|_| target.port.is_some() && !target.secure) else {
             let hint = "write its address and port: \"10.0.0.30:2727\"";
             check.error(at, format!("`{}` is not the address of a call agent", target.uri), hint);
-        } else if let Some(realm) = realm.filter(|realm| realm.per_shard_mgcp.is_none()) {
-            let message = format!("MGCP toward this target, and \"{}\" has no `per_shard_mgcp`", realm.name);
-            check.error(at, message, "add `per_shard_mgcp: 6200` to the realm");
+            continue;
+        };
+        let carried =
+            server.transport == Transport::Udp || server.transport == Transport::Tcp && proto == Proto::H248;
+        if !carried {
+            let message = format!("{} is not carried by {}", proto.label(), server.transport.token());
+            check.error(at, message, "leave `;transport=` out");
+        } else if let Some(realm) = realm {
+            own_ports_for(check, at, proto, realm);
         }
+    }
+}
+
+fn own_ports_for(check: &mut Check<'_>, at: At<'_>, proto: Proto, realm: &Realm) {
+    let (said, missing, example) = match proto {
+        Proto::Mgcp => ("MGCP", realm.per_shard_mgcp.is_none(), "per_shard_mgcp: 6200"),
+        _ => ("H.248", realm.gateways.is_none(), "gateways: (30000, 30999)"),
+    };
+    if missing {
+        let name = example.split(':').next().unwrap_or_default();
+        let message = format!("{said} toward this target, and \"{}\" has no `{name}`", realm.name);
+        check.error(at, message, format!("add `{example}` to the realm"));
     }
 }

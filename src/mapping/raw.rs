@@ -49,9 +49,12 @@ pub(super) struct RawRealm {
     pub(super) sip: Vec<RawListener>,
     #[serde(default)]
     pub(super) mgcp: Vec<RawListener>,
+    #[serde(default)]
+    pub(super) h248: Vec<RawListener>,
     pub(super) per_shard: Option<u16>,
     pub(super) per_shard_tls: Option<u16>,
     pub(super) per_shard_mgcp: Option<u16>,
+    pub(super) gateways: Option<(u16, u16)>,
     pub(super) large: Option<RawLarge>,
     pub(super) tls: Option<RawTls>,
     pub(super) media: (u16, u16),
@@ -62,6 +65,7 @@ pub(super) struct RawRealm {
     pub(super) early_media: Option<RawEarlyMedia>,
     pub(super) secure_media: Option<RawSecureMedia>,
     pub(super) ice: Option<RawIce>,
+    pub(super) authentication: Option<RawAuthentication>,
     #[serde(default)]
     pub(super) dscp: RawDscp,
 }
@@ -119,6 +123,13 @@ pub(super) enum RawIce {
     Keep,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename = "Authentication")]
+pub(super) enum RawAuthentication {
+    Refuse,
+    Strip,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename = "Tls", deny_unknown_fields)]
 pub(super) struct RawTls {
@@ -151,6 +162,7 @@ pub(super) enum RawProtocol {
     #[default]
     Sip,
     Mgcp,
+    H248,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,11 +6,12 @@ use super::merge::Item;
 use super::place::At;
 use super::problem::Place;
 use super::raw::{
-    RawDscp, RawEarlyMedia, RawIce, RawLarge, RawListener, RawMethod, RawRealm, RawSecureMedia, RawSide,
+    RawAuthentication, RawDscp, RawEarlyMedia, RawIce, RawLarge, RawListener, RawMethod, RawRealm,
+    RawSecureMedia, RawSide,
 };
 use portolan_shards::limits::PORT_RESERVE;
 use portolan_shards::realm::{
-    EarlyMedia, Ice, KeepaliveMethod, Large, Marking, PortRange, Realm, SecureMedia,
+    Authentication, EarlyMedia, Ice, KeepaliveMethod, Large, Marking, PortRange, Realm, SecureMedia,
 };
 use portolan_shards::types::{RealmId, ShardId, Side, Transport};
 use std::net::IpAddr;
@@ -65,7 +66,7 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
     let media = media(check, at.field("media"), raw.media, shards);
     listeners(check, at, raw);
     let marking = marking(check, at.field("dscp"), raw.dscp);
-    gateways(check, at, raw, shards);
+    let gateways = gateways(check, at, raw, shards);
     match raw.side {
         RawSide::Access => access_only(check, at, raw),
         RawSide::Core => core_only(check, at, raw, shards),
@@ -74,9 +75,11 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         advertised: advertised?,
         sip: raw.sip.iter().map(|&raw| listener(raw)).collect(),
         mgcp: raw.mgcp.iter().map(|&raw| listener(raw).1).collect(),
+        h248: raw.h248.iter().map(|&raw| listener(raw)).collect(),
         per_shard: raw.per_shard,
         per_shard_tls: raw.per_shard_tls,
         per_shard_mgcp: raw.per_shard_mgcp,
+        gateways,
         large: large(raw.large),
         learn_net: raw.learn_net.unwrap_or(false),
         media_margin: margin(check, at, raw),
@@ -84,6 +87,7 @@ fn realm(check: &mut Check<'_>, item: &Item<'_, RawRealm>, shards: u16) -> Optio
         mask_call_id: raw.mask_call_id.unwrap_or(false),
         early_media: early_media(raw.early_media),
         secure_media: secure_media(raw.secure_media),
+        authentication: authentication(raw.authentication),
         ice: ice(raw.ice),
         marking,
         ..Realm::new(RealmId::default(), &item.name, side(raw.side), address?, media?)
@@ -123,7 +127,7 @@ fn listeners(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm) {
 }
 
 fn access_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm) {
-    if raw.sip.is_empty() && raw.mgcp.is_empty() {
+    if raw.sip.is_empty() && raw.mgcp.is_empty() && raw.h248.is_empty() {
         let hint = "add `sip: [Udp(5060)]`";
         check.error(at.field("sip"), "no terminal can reach an access realm without a listener", hint);
     }
@@ -156,6 +160,7 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
         ("early_media", raw.early_media.is_some()),
         ("ice", raw.ice.is_some()),
         ("secure_media", raw.secure_media.is_some()),
+        ("authentication", raw.authentication.is_some()),
     ];
     for (name, given) in rules {
         if given {
@@ -169,7 +174,11 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
             check.error(at.field("sip").nth(index), "WebSocket belongs to access realms", hint);
         }
     }
-    if raw.per_shard.is_none() && raw.per_shard_mgcp.is_none() {
+    if raw.per_shard.is_none()
+        && raw.per_shard_mgcp.is_none()
+        && raw.gateways.is_none()
+        && raw.h248.is_empty()
+    {
         let hint = format!("add `per_shard: 6000`: shard n listens on 6000+n ({shards} ports)");
         check.error_at_key(at, "a core realm needs `per_shard`, the first shard's own port", hint);
     }
@@ -272,12 +281,17 @@ fn claims<'a>(item: &Item<'a, RawRealm>, realm: Option<&Realm>, shards: u16) -> 
     let mut all: Vec<_> = Vec::new();
     let sip = realm.sip.iter().map(|&listener| ("sip", listener)).enumerate();
     let mgcp = realm.mgcp.iter().map(|&port| ("mgcp", (Transport::Udp, port))).enumerate();
-    for (index, (name, (transport, port))) in sip.chain(mgcp) {
+    let h248 = realm.h248.iter().map(|&listener| ("h248", listener)).enumerate();
+    for (index, (name, (transport, port))) in sip.chain(mgcp).chain(h248) {
         all.push(service(name, index, transport, port));
     }
     all.extend(own(Ports::Both, "per_shard", realm.per_shard));
     all.extend(own(Ports::Tcp, "per_shard_tls", realm.per_shard_tls));
     all.extend(own(Ports::Udp, "per_shard_mgcp", realm.per_shard_mgcp));
+    if let Some(PortRange { first, last }) = realm.gateways {
+        let what = format!("the gateways' ports {first}-{last}");
+        all.push(claim(Ports::Udp, (first, last), what, item.at.field("gateways")));
+    }
     let PortRange { first, last } = realm.media.sliced(shards);
     let what = format!("the media ports {first}-{last}");
     all.push(claim(Ports::Udp, (first, last), what, item.at.field("media")));
@@ -335,6 +349,13 @@ const fn secure_media(raw: Option<RawSecureMedia>) -> SecureMedia {
     match raw {
         None | Some(RawSecureMedia::Pass) => SecureMedia::Pass,
         Some(RawSecureMedia::Refuse) => SecureMedia::Refuse,
+    }
+}
+
+const fn authentication(raw: Option<RawAuthentication>) -> Authentication {
+    match raw {
+        None | Some(RawAuthentication::Refuse) => Authentication::Refuse,
+        Some(RawAuthentication::Strip) => Authentication::Strip,
     }
 }
 

@@ -2,12 +2,11 @@
 
 use super::brain::Brain;
 use super::layers::{Fault, Layers, Upward};
-use super::lines::{Intake, Line, StreamEnd};
+use super::lines::{Line, StreamEnd};
 use super::station::Station;
 use crate::io::streams::{Event, Network, Refusal, StreamSink, StreamSlot};
 use bytes::Bytes;
 use portolan_shards::io::{DropReason, Listener};
-use portolan_shards::limits::MAX_STREAM_MESSAGE;
 use portolan_shards::types::{Flow, Instant, Proto, Transport};
 use portolan_shards::wire::sip::Frame;
 use std::io;
@@ -310,7 +309,7 @@ impl<B: Brain> Station<B> {
     fn keep(&mut self, slot: StreamSlot, rest: Vec<u8>, begun: bool) {
         let now = self.now();
         let Some(line) = self.lines.line(slot) else { return };
-        // Line ends may stand alone for as long as they like.
+        // Line ends may stand alone for as long as they like; no TPKT begins with one.
         let partial = rest.iter().any(|octet| !matches!(octet, b'\r' | b'\n'));
         line.intake.held = rest;
         if !partial {
@@ -330,17 +329,6 @@ fn put_out(ring: &mut impl Network, slot: StreamSlot, octets: &[u8]) -> Result<(
         Refusal::Overflow => Fault::Full,
         Refusal::Gone => Fault::Broken,
     })
-}
-
-impl Intake {
-    /// What the stream begins with, where the answer to a ping of ours is known for what it is.
-    fn next(&mut self, stream: &[u8]) -> Frame {
-        if self.pongs > 0 && stream.starts_with(b"\r\n") {
-            self.pongs -= 1;
-            return Frame::Pong(2);
-        }
-        self.framer.next(stream, MAX_STREAM_MESSAGE)
-    }
 }
 
 impl<B: Brain, N: Network> StreamSink<N> for Station<B> {

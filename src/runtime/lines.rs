@@ -3,9 +3,10 @@
 use super::layers::Layers;
 use crate::io::streams::StreamSlot;
 use portolan_shards::io::Listener;
-use portolan_shards::limits::STREAM_STALL;
+use portolan_shards::limits::{MAX_STREAM_MESSAGE, STREAM_STALL};
 use portolan_shards::types::{Flow, Instant, Proto, StreamId, Transport};
-use portolan_shards::wire::sip::Framer;
+use portolan_shards::wire::sip::{Frame, Framer};
+use portolan_shards::wire::tpkt;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
@@ -85,19 +86,53 @@ impl Line {
         layers: Option<Layers>,
         dialling: bool,
     ) -> Self {
-        let (layers, intake) = (layers.map(Box::new), Intake::default());
+        let (layers, intake) = (layers.map(Box::new), Intake::new(proto));
         Self { slot, flow, proto, layers, intake, dialling, due: None }
     }
 }
 
 /// The beginning of a message whose rest has not come yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Intake {
-    pub(super) framer: Framer,
+    framing: Framing,
     /// Empty, and without memory, between messages.
     pub(super) held: Vec<u8>,
     /// Answers to our pings that are still to come.
     pub(super) pongs: u8,
+}
+
+/// How a protocol marks where its messages end.
+#[derive(Debug)]
+enum Framing {
+    /// By blank lines and lengths (RFC 3261 section 18.3).
+    Sip(Framer),
+    /// By a header of four octets, which the message keeps (RFC 1006 section 6, H.248.1 Annex D.2).
+    Tpkt,
+}
+
+impl Intake {
+    fn new(proto: Proto) -> Self {
+        let framing = match proto {
+            Proto::Sip | Proto::Mgcp => Framing::Sip(Framer::default()),
+            Proto::H248 => Framing::Tpkt,
+        };
+        Self { framing, held: Vec::new(), pongs: 0 }
+    }
+
+    /// What the stream begins with, where the answer to a ping of ours is known for what it is.
+    pub(super) fn next(&mut self, stream: &[u8]) -> Frame {
+        match &mut self.framing {
+            Framing::Sip(_) if self.pongs > 0 && stream.starts_with(b"\r\n") => {
+                self.pongs -= 1;
+                Frame::Pong(2)
+            }
+            Framing::Sip(framer) => framer.next(stream, MAX_STREAM_MESSAGE),
+            Framing::Tpkt => match tpkt::frame(stream, MAX_STREAM_MESSAGE) {
+                Ok(payload) => payload.map_or(Frame::Partial, |payload| Frame::Message(payload.end)),
+                Err(fault) => Frame::Broken(fault),
+            },
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -236,8 +236,9 @@ fn placement(cores: &[usize], shard: ShardId) -> Placement {
 fn sizes(mapping: &Mapping) -> Sizes {
     let sockets = |realm: &Arc<Realm>| {
         let ports = realm.media.slice(mapping.shards, ShardId(0)).len();
+        let lent = realm.gateways.map_or(0, |ports| ports.share(mapping.shards, ShardId(0)).len());
         let own = usize::from(realm.per_shard.is_some()) + usize::from(realm.per_shard_mgcp.is_some());
-        ports + realm.services().count() + own
+        ports + realm.services().count() + own + lent
     };
     let wanted: usize = mapping.realms.iter().map(sockets).sum();
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(MIN_SOCKETS);

@@ -1,10 +1,15 @@
 //! Protocol state machines, a folder each. They reach sessions and the world only through [`Cx`].
 
 pub mod adapters;
+mod avalanche;
+mod guest;
+pub mod h248;
 mod ice;
 pub mod label;
 pub mod mgcp;
 mod rate;
+mod reading;
+mod report;
 pub mod sdp;
 pub mod sip;
 pub mod siv;

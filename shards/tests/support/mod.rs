@@ -3,6 +3,7 @@
 
 pub(crate) mod call;
 pub(crate) mod gateways;
+pub(crate) mod h248;
 pub(crate) mod registering;
 
 use bytes::Bytes;
@@ -212,6 +213,12 @@ impl World {
         std::mem::take(&mut self.sent)
     }
 
+    /// What a shard does after it was told something.
+    pub(crate) fn drained(&mut self, shard: usize) -> Vec<Sent> {
+        self.drain(shard);
+        std::mem::take(&mut self.sent)
+    }
+
     fn next_wake(&self) -> Option<(Instant, usize)> {
         let wakes = self.shards.iter().enumerate().filter_map(|(n, shard)| Some((shard.poll_timeout()?, n)));
         wakes.min()
@@ -225,7 +232,9 @@ impl World {
                     let own = |(shard, l): &(ShardId, Listener)| {
                         usize::from(shard.0) == n && (l.transport, l.address) == (flow.transport, flow.local)
                     };
-                    assert!(self.listeners.iter().any(own), "shard {n} has no socket at {}", flow.local);
+                    let dialled = flow.stream.is_some() && self.dialled.contains(&flow);
+                    let has = dialled || self.listeners.iter().any(own);
+                    assert!(has, "shard {n} has no socket at {}", flow.local);
                     let trying = bytes.starts_with(b"SIP/2.0 100 ");
                     let list = if trying { &mut self.trying } else { &mut self.sent };
                     list.push(Sent { flow, bytes });

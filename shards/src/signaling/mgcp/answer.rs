@@ -1,6 +1,6 @@
 //! Answers on their way back, and what they change.
 
-use super::connection::{Connection, Ended, Reading, Selection, is_local};
+use super::connection::{Connection, Ended, Selection};
 use super::rewrite::Rewrite;
 use super::transaction::{Asked, Origin};
 use super::{Mgcp, Wake, mode, report};
@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::io::DropReason;
 use crate::session::Role;
 use crate::signaling::Cx;
+use crate::signaling::reading::is_local;
 use crate::table::Key;
 use crate::types::{Flow, Side};
 use crate::wire::mgcp::{Endpoint, Message, Verb};
@@ -117,7 +118,7 @@ impl Mgcp {
         let Some(gateway) = self.gateways.get_mut(key) else { return Ok(()) };
         rewrite.endpoints(&gateway.domain);
         rewrite.comment(&gateway.name, &gateway.domain);
-        rewrite.conceal(Reading::of(gateway), Side::Core)?;
+        rewrite.conceal(gateway.reading(), Side::Core)?;
         if code < 200 {
             return Ok(());
         }
@@ -152,7 +153,7 @@ impl Mgcp {
         let Some(gateway) = self.gateways.get(key) else { return Ok(()) };
         rewrite.endpoints(&gateway.name);
         rewrite.comment(&gateway.domain, &gateway.name);
-        let reading = Reading::of(gateway);
+        let reading = gateway.reading();
         self.restore_entity(rewrite, key);
         match verb {
             Verb::Create | Verb::Modify if code >= 300 => {
@@ -278,7 +279,7 @@ impl Mgcp {
         rewrite: &mut Rewrite<'_, '_>,
     ) -> Result<(), Fault> {
         let gateway = self.gateways.get(key).ok_or(Fault::Refused("the gateway is gone"))?;
-        let (message, reading) = (rewrite.message, Reading::of(gateway));
+        let (message, reading) = (rewrite.message, gateway.reading());
         let connection = asked.connections.first().and_then(|key| self.connections.get(*key));
         let coaxed = connection.filter(|connection| connection.coaxed);
         if let Some((mode, connection)) = message.parameter("M").zip(coaxed) {

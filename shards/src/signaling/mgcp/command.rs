@@ -1,8 +1,7 @@
 //! Commands on their way: from a gateway to its call agent, and from a call agent to a gateway.
 
 use super::agent::agent_at;
-use super::connection::{Reading, Selection, at};
-use super::gateway::guest_at;
+use super::connection::Selection;
 use super::names::{Place, is_wild};
 use super::refuse::Refusal;
 use super::rewrite::Rewrite;
@@ -12,6 +11,8 @@ use crate::fault::Fault;
 use crate::io::DropReason;
 use crate::session::Role;
 use crate::signaling::Cx;
+use crate::signaling::guest::guest_at;
+use crate::signaling::reading::at;
 use crate::table::Key;
 use crate::types::{Flow, Side};
 use crate::wire::Span;
@@ -144,7 +145,7 @@ impl Mgcp {
         let gateway = self.gateways.get(key).ok_or(Refusal::UNKNOWN)?;
         rewrite.domain(&command.endpoint, &gateway.name);
         rewrite.endpoints(&gateway.name);
-        rewrite.conceal(Reading::of(gateway), Side::Access).map_err(Refusal::of_description)?;
+        rewrite.conceal(gateway.reading(), Side::Access).map_err(Refusal::of_description)?;
         let to = entity.filter(|_| command.verb == Verb::Notify).or_else(|| gateway.serves());
         let to = gateway.core_flow(to.ok_or(Refusal::UNSERVED)?);
         let mut asked = command.asked();
@@ -242,7 +243,7 @@ impl Mgcp {
         }
         self.coax(cx, command, asked, rewrite);
         let gateway = self.gateways.get(key).ok_or(Refusal::UNKNOWN)?;
-        rewrite.conceal(Reading::of(gateway), Side::Core).map_err(Refusal::of_description)
+        rewrite.conceal(gateway.reading(), Side::Core).map_err(Refusal::of_description)
     }
 
     /// The call agent proposes a description.
@@ -261,7 +262,7 @@ impl Mgcp {
         let connection = asked.connections.first().and_then(|key| self.connections.get(*key));
         let session = asked.session.or(connection.map(|connection| connection.session));
         let session = session.ok_or(Refusal::CONNECTION)?;
-        match Reading::of(gateway).anchor(cx, session, Side::Core, Role::Offer, body) {
+        match gateway.reading().anchor(cx, session, Side::Core, Role::Offer, body) {
             Ok(shown) => rewrite.description(0, &shown),
             Err(fault) => {
                 cx.sessions.rollback(cx.now, session, Side::Core, cx.out);

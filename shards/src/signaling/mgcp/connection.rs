@@ -11,10 +11,9 @@ use crate::media::Gate;
 use crate::session::account::Summary;
 use crate::session::{Role, SessionKey};
 use crate::signaling::Cx;
-use crate::signaling::sdp::{self, Described, Rewritten};
+use crate::signaling::reading::at;
 use crate::table::Key;
 use crate::types::{Instant, RealmId, Side};
-use crate::wire::sdp::lines;
 use std::sync::Arc;
 
 /// A connection that may be silent is kept this many times longer than one that should carry media.
@@ -48,13 +47,6 @@ pub(super) enum Ended {
     Reaped,
 }
 
-pub(super) const fn at(side: Side) -> usize {
-    match side {
-        Side::Access => 0,
-        Side::Core => 1,
-    }
-}
-
 /// Which of a gateway's connections are meant: by endpoint (with wildcards), by call, by connection.
 pub(super) struct Selection<'a> {
     pub(super) endpoint: &'a [u8],
@@ -69,61 +61,6 @@ impl Selection<'_> {
             && same(self.id, &connection.id)
             && (self.id.is_some() || same(self.call, &connection.call))
     }
-}
-
-/// How descriptions of a gateway are read.
-#[derive(Clone, Copy)]
-pub(super) struct Reading {
-    ours: [std::net::IpAddr; 2],
-    rules: (crate::realm::SecureMedia, crate::realm::Ice),
-}
-
-impl Reading {
-    pub(super) fn of(gateway: &Gateway) -> Self {
-        let access = &gateway.access;
-        let ours = [access.advertised, gateway.core.advertised];
-        Self { ours, rules: (access.secure_media, access.ice) }
-    }
-
-    /// Our address on the side that reads what `side` has written.
-    pub(super) const fn ours(&self, side: Side) -> std::net::IpAddr {
-        self.ours[at(side.other())]
-    }
-
-    /// Anchor a description and write it for the other side.
-    pub(super) fn anchor(
-        &self,
-        cx: &mut Cx<'_>,
-        session: SessionKey,
-        side: Side,
-        role: Role,
-        body: &[u8],
-    ) -> Result<Vec<u8>, Fault> {
-        if is_local(body) {
-            return Ok(body.to_vec());
-        }
-        let (ours, (secure_media, ice)) = (self.ours(side), self.rules);
-        let described = Described { session, side, role, ours, secure_media, ice };
-        let Rewritten { body, nothing_left } = sdp::anchor(cx, described, body)?;
-        if nothing_left && role == Role::Offer {
-            return Err(Fault::PeerMisbehaved("no media stream that can be relayed"));
-        }
-        Ok(body)
-    }
-
-    /// A description that belongs to no connection that we know: our address, and no port.
-    pub(super) fn conceal(&self, side: Side, body: &[u8]) -> Result<Vec<u8>, Fault> {
-        if is_local(body) { Ok(body.to_vec()) } else { sdp::conceal(body, self.ours(side)) }
-    }
-}
-
-/// Does it lead from one endpoint of the gateway to another (RFC 3435 section 3.4.2)? Then it names no address.
-pub(super) fn is_local(body: &[u8]) -> bool {
-    let mut connections = lines(body).filter(|line| line.kind == b'c').peekable();
-    let local = |line: &crate::wire::sdp::Line| {
-        line.value.of(body).get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"LOCAL "))
-    };
-    connections.peek().is_some() && connections.all(|line| local(&line))
 }
 
 impl Mgcp {
@@ -199,7 +136,7 @@ impl Mgcp {
     ) -> Result<Option<Vec<u8>>, Fault> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(None) };
         let Some(gateway) = self.gateways.get(connection.gateway) else { return Ok(None) };
-        let (reading, session) = (Reading::of(gateway), connection.session);
+        let (reading, session) = (gateway.reading(), connection.session);
         let again = body.is_some() && connection.said[0].as_deref() == body;
         let (access, core) = (Side::Access, Side::Core);
         let shown = match (body, &offered) {

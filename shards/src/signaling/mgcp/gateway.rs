@@ -5,22 +5,21 @@ use super::names::Place;
 use crate::random::{Keyed, Rng};
 use crate::realm::{Realm, Softswitch};
 use crate::signaling::Cx;
+use crate::signaling::guest::{Guest, guest_at};
+use crate::signaling::reading::Reading;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, RealmId, Transport};
+use crate::types::{Flow, Instant, Transport};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Gateways of one name at one place.
 pub(super) const MAX_NAMESAKES: usize = 64;
 /// Endpoints of one gateway of which it is remembered that the call agent named whom they notify.
 const MAX_TOLD: usize = 1024;
-
-/// Who is charged for what an unproven gateway sends: its network.
-pub(super) type Guest = (RealmId, IpAddr);
 
 /// One gateway.
 pub(super) struct Gateway {
@@ -193,6 +192,11 @@ impl Gateway {
         SocketAddr::new(self.access.advertised, self.flow.local.port())
     }
 
+    /// How its descriptions are read.
+    pub(super) fn reading(&self) -> Reading {
+        Reading::new(&self.access, &self.core)
+    }
+
     /// The way to a call agent.
     pub(super) fn core_flow(&self, to: SocketAddr) -> Flow {
         Flow { realm: self.core.id, transport: Transport::Udp, local: self.home, remote: to, stream: None }
@@ -237,15 +241,6 @@ impl Gateway {
     pub(super) fn guest(&self) -> Option<Guest> {
         (!self.proven).then(|| guest_at(&self.flow))
     }
-}
-
-/// Who is charged for what comes from there.
-pub(super) fn guest_at(flow: &Flow) -> Guest {
-    let ip = match flow.remote.ip().to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        ip => ip,
-    };
-    (flow.realm, ip)
 }
 
 /// Names are unique for each softswitch.

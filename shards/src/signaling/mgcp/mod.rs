@@ -19,6 +19,7 @@ mod report;
 mod rewrite;
 mod transaction;
 
+use super::avalanche::Avalanche;
 use super::{Adapter, Cx};
 use crate::fault::Fault;
 use crate::io::{Crossing, DropReason, Input, Target};
@@ -28,7 +29,6 @@ use crate::table::{Key, Table};
 use crate::timer::Timers;
 use crate::types::{Flow, Instant, Proto, RealmId, ShardId, Transport};
 use crate::wire::mgcp::messages;
-use agent::Avalanche;
 use bytes::Bytes;
 use connection::Connection;
 use gateway::Gateways;

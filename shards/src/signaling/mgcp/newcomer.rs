@@ -2,12 +2,13 @@
 //! port. Nobody takes the place of a gateway that still answers. Only those are asked that a call agent has accepted: the
 //! others might be anybody's address.
 
-use super::gateway::{Suspect, guest_at};
+use super::gateway::Suspect;
 use super::names::Place;
 use super::refuse::Refusal;
 use super::{Mgcp, Wake};
 use crate::io::DropReason;
 use crate::signaling::Cx;
+use crate::signaling::guest::guest_at;
 use crate::table::Key;
 use crate::types::{Flow, Side};
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! One message on its way to the other side: what is ours on each hop is replaced, all else stays.
 
-use super::connection::Reading;
 use crate::fault::Fault;
+use crate::signaling::reading::Reading;
 use crate::types::Side;
 use crate::wire::Span;
 use crate::wire::mgcp::{Endpoint, MAX_DESCRIPTIONS, Message, Parameter, endpoints};

@@ -4,10 +4,10 @@
 //! others: who wants an answer repeats his command, which is then sent on again under the same number, or answered with
 //! what was answered before.
 
-use super::gateway::Guest;
 use crate::random::{Keyed, Rng};
 use crate::session::SessionKey;
 use crate::signaling::Cx;
+use crate::signaling::guest::Guest;
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, ShardId, Side};
 use crate::wire::mgcp::{MAX_TRANSACTION, Verb};

@@ -1,7 +1,7 @@
 //! The few messages that a proxy sends by itself.
 
 use super::ber::{self, around, element, integer};
-use super::{Acked, Encoding, Mid};
+use super::{Acked, Context, Encoding, Method, Mid, Termination};
 
 /// How and as whom a message is sent.
 #[derive(Clone, Copy, Debug)]
@@ -24,22 +24,40 @@ impl Envelope<'_> {
             Encoding::Text => {
                 self.text(&format!("Transaction={id}{{Context=-{{AuditValue=ROOT{{Audit{{}}}}}}}}"))
             }
-            Encoding::Ber => self.request(id, around(0xa5, &[element(0xa0, &ROOT), element(0xa1, &[])])),
+            Encoding::Ber => {
+                self.request(id, Context::Null, around(0xa5, &[element(0xa0, &ROOT), element(0xa1, &[])]))
+            }
         }
     }
 
-    /// A request that says that the gateway as a whole is gone; the reason is a code and words, such as
+    /// A request that says how the gateway as a whole stands; the reason is a code and words, such as
     /// `905 Termination taken out of service`.
-    pub fn forced(&self, id: u32, reason: &str) -> Vec<u8> {
+    pub fn service_change(&self, id: u32, method: Method, reason: &str) -> Vec<u8> {
         let reason = plain(reason);
+        let (token, number) = method.written().unwrap_or(("Restart", 3));
         match self.encoding {
             Encoding::Text => self.text(&format!(
-                "Transaction={id}{{Context=-{{ServiceChange=ROOT{{Services{{Method=Forced,Reason=\"{reason}\"}}}}}}}}"
+                "Transaction={id}{{Context=-{{ServiceChange=ROOT{{Services{{Method={token},Reason=\"{reason}\"}}}}}}}}"
             )),
             Encoding::Ber => {
                 let value = element(4, &element(0x16, reason.as_bytes()));
-                let parameters = around(0xa1, &[integer(0x80, 1), element(0xa4, &value)]);
-                self.request(id, around(0xa7, &[list(), parameters]))
+                let parameters = around(0xa1, &[integer(0x80, number), element(0xa4, &value)]);
+                self.request(id, Context::Null, around(0xa7, &[list(), parameters]))
+            }
+        }
+    }
+
+    /// A request that takes a termination, which is named exactly, out of its context.
+    pub fn subtract(&self, id: u32, context: Context, termination: &Termination) -> Vec<u8> {
+        let name = termination.name();
+        match self.encoding {
+            Encoding::Text => {
+                let (context, name) = (context.number(), String::from_utf8_lossy(name));
+                self.text(&format!("Transaction={id}{{Context={context}{{Subtract={name}{{Audit{{}}}}}}}}"))
+            }
+            Encoding::Ber => {
+                let name = around(0x30, &[element(0xa0, &[]), element(0x81, name)]);
+                self.request(id, context, around(0xa3, &[element(0xa0, &name)]))
             }
         }
     }
@@ -102,9 +120,9 @@ impl Envelope<'_> {
         format!("MEGACO/{} {}\r\n{body}\r\n", self.version, self.mid).into_bytes()
     }
 
-    fn request(&self, id: u32, command: Vec<u8>) -> Vec<u8> {
+    fn request(&self, id: u32, context: Context, command: Vec<u8>) -> Vec<u8> {
         let command = element(0x30, &around(0xa0, &[command]));
-        let action = around(0x30, &[integer(0x80, 0), element(0xa3, &command)]);
+        let action = around(0x30, &[integer(0x80, context.number()), element(0xa3, &command)]);
         self.transactions(around(0xa0, &[integer(0x80, id), element(0xa1, &action)]))
     }
 

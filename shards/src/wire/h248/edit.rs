@@ -2,7 +2,8 @@
 
 use super::ber;
 use super::{
-    Acked, ChangeAddress, Encoding, Group, Kind, Message, Mid, ServiceChange, Transaction, build, text,
+    Acked, ChangeAddress, Encoding, Group, Kind, Message, Mid, Mode, ServiceChange, Stream, Transaction,
+    build, text,
 };
 use crate::fault::Fault;
 use crate::wire::Span;
@@ -97,6 +98,14 @@ impl<'m, 'b> Edit<'m, 'b> {
         };
         self.put(group.span, with);
         Ok(())
+    }
+
+    /// The mode of a stream that has one is this.
+    pub fn mode(&mut self, stream: &Stream, mode: Mode) {
+        if stream.mode.is_some() {
+            let text = || mode.token().as_bytes().to_vec();
+            self.replace(stream.mode_span, text, || ber::integer(0x80, mode.number()));
+        }
     }
 
     /// Another identifier for a transaction that has one.

@@ -232,6 +232,23 @@ impl Termination {
         self.all
     }
 
+    /// Does this name, with its wildcards, stand for that one? In binary a wildcard stands for all.
+    pub fn takes(&self, other: &Self) -> bool {
+        if !self.all || self.name.first() == Some(&0xff) {
+            return self.all || self == other;
+        }
+        let mut parts = self.name.split(|&octet| octet == b'*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = other.name.strip_prefix(first) else { return false };
+        let parts = parts.collect::<SmallVec<[_; 4]>>();
+        let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+        for part in middle.iter().filter(|part| !part.is_empty()) {
+            let Some(at) = rest.windows(part.len()).position(|at| at == *part) else { return false };
+            rest = &rest[at + part.len()..];
+        }
+        rest.ends_with(last)
+    }
+
     /// It names one termination, which is not the root.
     pub fn is_exact(&self) -> bool {
         !self.choose && !self.all && !self.is_root()
@@ -316,6 +333,30 @@ pub enum Mode {
     Loopback,
 }
 
+impl Mode {
+    /// The long token of Annex B.
+    pub(super) const fn token(self) -> &'static str {
+        match self {
+            Self::SendOnly => "SendOnly",
+            Self::ReceiveOnly => "ReceiveOnly",
+            Self::SendReceive => "SendReceive",
+            Self::Inactive => "Inactive",
+            Self::Loopback => "Loopback",
+        }
+    }
+
+    /// The number of Annex A.
+    pub(super) const fn number(self) -> u32 {
+        match self {
+            Self::SendOnly => 0,
+            Self::ReceiveOnly => 1,
+            Self::SendReceive => 2,
+            Self::Inactive => 3,
+            Self::Loopback => 4,
+        }
+    }
+}
+
 /// What a Media descriptor says about one stream.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -323,6 +364,8 @@ pub struct Stream {
     pub id: u16,
     /// The direction of media.
     pub mode: Option<Mode>,
+    /// Where that is written: the word, or the element.
+    pub mode_span: Span,
     /// Resources for all values of a description are to be reserved.
     pub reserve_value: Option<bool>,
     /// Resources for all descriptions are to be reserved.
@@ -341,6 +384,7 @@ impl Stream {
         Self {
             id,
             mode: None,
+            mode_span: Span::empty(0),
             reserve_value: None,
             reserve_group: None,
             local: None,
@@ -383,6 +427,21 @@ pub enum Method {
     Failover,
     /// One that we do not know.
     Other,
+}
+
+impl Method {
+    /// The long token of Annex B, and the number of Annex A; none for one that we do not know.
+    pub(super) const fn written(self) -> Option<(&'static str, u32)> {
+        match self {
+            Self::Failover => Some(("Failover", 0)),
+            Self::Forced => Some(("Forced", 1)),
+            Self::Graceful => Some(("Graceful", 2)),
+            Self::Restart => Some(("Restart", 3)),
+            Self::Disconnected => Some(("Disconnected", 4)),
+            Self::HandOff => Some(("HandOff", 5)),
+            Self::Other => None,
+        }
+    }
 }
 
 /// The parameters of a ServiceChange, or of the reply to one.

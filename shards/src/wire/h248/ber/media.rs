@@ -48,6 +48,7 @@ fn add(reader: Reader<'_>, id: u16, element: &Element, streams: &mut Streams) ->
 fn control(reader: Reader<'_>, fields: &Fields, stream: &mut Stream) -> Result<(), Fault> {
     let Some(control) = fields.get(0) else { return Ok(()) };
     let fields = reader.fields(control)?;
+    stream.mode_span = fields.get(0).map_or(stream.mode_span, |mode| mode.whole);
     stream.mode = match fields.get(0).map(|mode| reader.number(mode)).transpose()? {
         Some(0) => Some(Mode::SendOnly),
         Some(1) => Some(Mode::ReceiveOnly),

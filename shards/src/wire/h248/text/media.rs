@@ -61,6 +61,7 @@ fn read(node: Node<'_, '_>, stream: &mut Stream) -> Result<(), Fault> {
 fn control(node: Node<'_, '_>, stream: &mut Stream) {
     if node.is("Mode", "MO") {
         stream.mode = mode(node.value());
+        stream.mode_span = node.item().value;
     } else if node.is("ReservedValue", "RV") {
         stream.reserve_value = Some(node.value().eq_ignore_ascii_case(b"ON"));
     } else if node.is("ReservedGroup", "RG") {

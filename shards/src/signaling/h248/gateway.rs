@@ -1,0 +1,330 @@
+//! Gateways: who they are, how they are reached, and whom they belong to.
+//!
+//! Toward its controller each gateway has an address of ours for itself, which is also its name there: one of the core
+//! realm's `gateways` ports. It is drawn from who the gateway is, so that it has the same one after a restart of ours.
+
+use crate::io::{Listener, Output};
+use crate::random::{Keyed, Rng};
+use crate::realm::{Realm, Server, Softswitch};
+use crate::signaling::Cx;
+use crate::signaling::guest::{Guest, guest_at};
+use crate::signaling::reading::Reading;
+use crate::signaling::streams::Lane;
+use crate::table::{Key, Table};
+use crate::types::{Flow, Instant, Proto, RealmId, StreamId, Transport};
+use crate::wire::h248::{Encoding, Mid};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Gateways of one name at one place.
+const MAX_NAMESAKES: usize = 64;
+
+/// Who a gateway is, as far as its messages tell: gateways of one place are told apart by where they send from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) realm: RealmId,
+    /// Its public address.
+    ip: IpAddr,
+    /// Its own name.
+    mid: Mid,
+}
+
+impl Place {
+    /// The place that a message from the access side names.
+    pub(super) fn of(flow: &Flow, mid: &Mid) -> Self {
+        let mid = match mid {
+            Mid::Domain(name, port) => Mid::Domain(name.to_ascii_lowercase().into(), *port),
+            Mid::Device(name) => Mid::Device(name.to_ascii_lowercase().into()),
+            other => other.clone(),
+        };
+        Self { realm: flow.realm, ip: flow.remote.ip().to_canonical(), mid }
+    }
+
+    /// A number that is always the same for this place.
+    fn tag(&self, cx: &Cx<'_>) -> u64 {
+        cx.sealer.tag(format!("gateway {} {} {}", self.realm.0, self.ip, self.mid).as_bytes())
+    }
+}
+
+/// One gateway.
+pub(super) struct Gateway {
+    pub(super) place: Place,
+    /// How it writes.
+    pub(super) encoding: Encoding,
+    pub(super) version: u8,
+    pub(super) flow: Flow,
+    pub(super) access: Arc<Realm>,
+    pub(super) core: Arc<Realm>,
+    pub(super) softswitch: Arc<Softswitch>,
+    /// Our address for it toward the controller.
+    pub(super) home: SocketAddr,
+    /// Which of the dialled connections is its own.
+    lane: Lane,
+    /// The connection to its controller.
+    pub(super) line: Option<Flow>,
+    /// The server of the softswitch that serves it, while no controller has said otherwise.
+    pub(super) target: usize,
+    /// The server that a controller has named.
+    pub(super) named: Option<Server>,
+    /// The controller has accepted something of it.
+    pub(super) proven: bool,
+    /// It has answered nothing for too long.
+    pub(super) down: bool,
+    /// The controller was told that it is gone.
+    pub(super) ended: bool,
+    /// Its realm or its controller is no longer configured.
+    pub(super) leaving: bool,
+    /// When it was last heard by its flow.
+    pub(super) heard: Instant,
+    /// Questions that it has not answered since.
+    pub(super) misses: u32,
+    pub(super) bearers: Vec<Key>,
+}
+
+/// All gateways of one place.
+#[derive(Default)]
+pub(super) struct Family {
+    pub(super) members: SmallVec<[Key; 1]>,
+    pub(super) suspect: Option<Suspect>,
+}
+
+/// A message that came from elsewhere: of a gateway that has moved, or of another one of the same name.
+pub(super) struct Suspect {
+    pub(super) flow: Flow,
+    pub(super) message: Bytes,
+    /// Known gateways of the name that have not answered since.
+    pub(super) silent: SmallVec<[Key; 1]>,
+    /// Until when they may.
+    pub(super) until: Instant,
+}
+
+/// The gateways of a shard.
+pub(super) struct Gateways {
+    table: Table<Gateway>,
+    families: HashMap<Place, Family, Keyed>,
+    /// By our address toward the controller.
+    homes: HashMap<SocketAddr, Key, Keyed>,
+    /// By the connection to the controller.
+    lines: HashMap<StreamId, Key, Keyed>,
+    /// By the connection that they came by.
+    connected: HashMap<StreamId, SmallVec<[Key; 1]>, Keyed>,
+    lanes: u32,
+}
+
+impl Gateways {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self {
+            table: Table::default(),
+            families: HashMap::with_hasher(Keyed::new(rng)),
+            homes: HashMap::with_hasher(Keyed::new(rng)),
+            lines: HashMap::with_hasher(Keyed::new(rng)),
+            connected: HashMap::with_hasher(Keyed::new(rng)),
+            lanes: 0,
+        }
+    }
+
+    /// A gateway of this place that is not known yet. `None` when nothing serves it, or there are too many.
+    pub(super) fn add(
+        &mut self,
+        cx: &mut Cx<'_>,
+        place: Place,
+        flow: Flow,
+        (encoding, version): (Encoding, u8),
+    ) -> Option<Key> {
+        let room = self.table.len() < cx.mapping.limits.bindings;
+        let namesakes = self.families.get(&place).map_or(0, |family| family.members.len());
+        if !room || namesakes >= MAX_NAMESAKES {
+            return None;
+        }
+        let softswitch = cx.mapping.agent(flow.realm, Proto::H248)?.clone();
+        let access = cx.mapping.realm(flow.realm)?.clone();
+        let core = cx.mapping.realm(softswitch.realm)?.clone();
+        let home = self.free_home(cx, &core, &place)?;
+        self.lanes = self.lanes.wrapping_add(1).max(1);
+        let gateway = Gateway {
+            place: place.clone(),
+            encoding,
+            version,
+            flow,
+            access,
+            core,
+            softswitch,
+            home,
+            lane: Lane { proto: Proto::H248, number: self.lanes },
+            line: None,
+            target: 0,
+            named: None,
+            proven: false,
+            down: false,
+            ended: false,
+            leaving: false,
+            heard: cx.now,
+            misses: 0,
+            bearers: Vec::new(),
+        };
+        cx.out.push_back(Output::Listen(gateway.listener()));
+        let key = self.table.insert(gateway);
+        self.families.entry(place).or_default().members.push(key);
+        self.homes.insert(home, key);
+        self.come_by(key, flow);
+        Some(key)
+    }
+
+    /// A gateway is reached by this flow from now on.
+    pub(super) fn come_by(&mut self, key: Key, flow: Flow) {
+        let Some(gateway) = self.table.get_mut(key) else { return };
+        gateway.flow = flow;
+        if let Some(stream) = flow.stream {
+            self.connected.entry(stream).or_default().push(key);
+        }
+    }
+
+    /// A gateway's connection is no more: whose it was.
+    pub(super) fn take_connected(&mut self, flow: &Flow) -> SmallVec<[Key; 1]> {
+        let mut keys = flow.stream.and_then(|stream| self.connected.remove(&stream)).unwrap_or_default();
+        keys.retain(|key| self.get(*key).is_some_and(|gateway| gateway.flow.stream == flow.stream));
+        keys
+    }
+
+    /// An address of ours that no gateway has: the one that this place has always had, or the next.
+    fn free_home(&self, cx: &Cx<'_>, core: &Realm, place: &Place) -> Option<SocketAddr> {
+        let share = core.gateways?.share(cx.mapping.shards, cx.shard);
+        let (first, len) = (share.start, u64::from(share.end - share.start));
+        let start = place.tag(cx).checked_rem(len)?;
+        let each = (0..len).map(|step| first + ((start + step) % len) as u16);
+        let mut each = each.map(|port| SocketAddr::new(core.address, port));
+        each.find(|home| !self.homes.contains_key(home))
+    }
+
+    /// Forget a gateway, and give its address back.
+    pub(super) fn remove(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Gateway> {
+        let gone = self.table.remove(key)?;
+        self.homes.remove(&gone.home);
+        if let Some(line) = gone.line {
+            self.lines.retain(|_, of| *of != key);
+            if cx.streams.forget(&line) {
+                cx.out.push_back(Output::Disconnect(line));
+            }
+        }
+        if let Some(family) = self.families.get_mut(&gone.place) {
+            family.members.retain(|member| *member != key);
+            if family.members.is_empty() {
+                self.families.remove(&gone.place);
+            }
+        }
+        cx.out.push_back(Output::Unlisten(gone.listener()));
+        Some(gone)
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Gateway> {
+        self.table.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Gateway> {
+        self.table.get_mut(key)
+    }
+
+    /// The gateway of this place that sends from there.
+    pub(super) fn at(&self, place: &Place, flow: &Flow) -> Option<Key> {
+        let members = &self.families.get(place)?.members;
+        members.iter().copied().find(|&key| self.get(key).is_some_and(|g| g.flow.same_path(flow)))
+    }
+
+    /// The gateway that a controller means by sending there.
+    pub(super) fn reached(&self, flow: &Flow) -> Option<Key> {
+        match flow.stream {
+            Some(stream) => self.lines.get(&stream).copied(),
+            None => self.homes.get(&flow.local).copied(),
+        }
+    }
+
+    pub(super) fn family(&self, place: &Place) -> Option<&Family> {
+        self.families.get(place)
+    }
+
+    pub(super) fn family_mut(&mut self, place: &Place) -> Option<&mut Family> {
+        self.families.get_mut(place)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Gateway)> {
+        self.table.iter()
+    }
+
+    /// Gateways that a controller has accepted and that are not down.
+    pub(super) fn serving(&self) -> usize {
+        self.iter().filter(|(_, gateway)| gateway.proven && !gateway.down).count()
+    }
+
+    /// The way to a gateway's controller; its connection is dialled if there is none. `None` while the softswitch has no
+    /// address.
+    pub(super) fn up(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Flow> {
+        let gateway = self.table.get_mut(key)?;
+        let server = gateway.serves()?.clone();
+        let flow = cx.toward(gateway.lane, &gateway.core, gateway.home, &server);
+        if let Some(stream) = flow.stream {
+            gateway.line = Some(flow);
+            self.lines.insert(stream, key);
+        }
+        Some(flow)
+    }
+
+    /// A connection to a controller is no more: whose it was.
+    pub(super) fn cut(&mut self, flow: &Flow) -> Option<Key> {
+        let key = self.lines.remove(&flow.stream?)?;
+        let gateway = self.table.get_mut(key)?;
+        gateway.line.take_if(|line| line.stream == flow.stream);
+        Some(key)
+    }
+}
+
+impl Gateway {
+    /// Our address, as the gateway sees it.
+    pub(super) fn ours(&self) -> Mid {
+        Mid::Ip(self.access.advertised, Some(self.flow.local.port()))
+    }
+
+    /// Its own name, as the controller sees it.
+    pub(super) fn name(&self) -> Mid {
+        Mid::Ip(self.core.advertised, Some(self.home.port()))
+    }
+
+    /// The socket that its controller sends to.
+    fn listener(&self) -> Listener {
+        let (realm, address) = (self.core.id, self.home);
+        Listener { realm, proto: Proto::H248, transport: Transport::Udp, address, shared: false }
+    }
+
+    /// How its descriptions are read.
+    pub(super) fn reading(&self) -> Reading {
+        Reading::new(&self.access, &self.core)
+    }
+
+    /// Where its messages go; `None` while the softswitch has no address.
+    pub(super) fn serves(&self) -> Option<&Server> {
+        let target = || self.softswitch.targets.get(self.target % self.softswitch.targets.len().max(1));
+        self.named.as_ref().or_else(target)
+    }
+
+    /// Another server of the softswitch serves it from now on; false when there is none.
+    pub(super) fn fail_over(&mut self) -> bool {
+        let targets = &self.softswitch.targets;
+        let Some(current) = self.serves().map(|server| server.address) else { return false };
+        let next = (1..=targets.len()).map(|step| (self.target + step) % targets.len());
+        let Some(next) = next.into_iter().find(|&at| targets[at].address != current) else { return false };
+        (self.target, self.named) = (next, None);
+        true
+    }
+
+    /// It was heard by its flow.
+    pub(super) const fn hear(&mut self, now: Instant) {
+        (self.heard, self.misses, self.down) = (now, 0, false);
+    }
+
+    /// Who is charged for what it sends; nobody once it is proven.
+    pub(super) fn guest(&self) -> Option<Guest> {
+        (!self.proven).then(|| guest_at(&self.flow))
+    }
+}
