@@ -6,7 +6,7 @@ use crate::steering::Steering;
 use crate::{demo, doctor, process, reload, summary};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_loadgen::Scenario;
-use portolan_loadgen::cli::TransportOption;
+use portolan_loadgen::cli::{ProtoOption, TransportOption};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -72,9 +72,9 @@ enum Verb {
 /// How `demo` runs.
 #[derive(Clone, Debug, Args)]
 pub struct DemoOptions {
-    /// The signaling protocol
-    #[arg(long, value_enum, default_value_t = DemoProto::Sip)]
-    pub proto: DemoProto,
+    /// What is spoken: sip between terminals and a softswitch, all others between gateways and their controller
+    #[arg(long, value_enum, default_value_t = ProtoOption::Sip)]
+    pub proto: ProtoOption,
     /// The NAT before the terminals
     #[arg(long, value_enum, default_value_t = DemoNat::Symmetric)]
     pub nat: DemoNat,
@@ -99,19 +99,15 @@ pub struct DemoOptions {
     /// Registered terminals, four behind each NAT
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(8..=40_000))]
     pub registrations: u32,
+    /// Gateways behind one NAT have all the same name, as they came from the factory
+    #[arg(long)]
+    pub namesakes: bool,
     /// First two octets of all addresses
     #[arg(long, value_name = "A.B", default_value = "127.0")]
     pub network: String,
     /// Print the totals as one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// Protocols that the demonstration speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DemoProto {
-    /// RFC 3261.
-    Sip,
 }
 
 /// NATs that the demonstration has (RFC 3489 names; RFC 4787 behaviours).

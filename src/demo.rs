@@ -3,7 +3,7 @@
 //! The terminals and the softswitch are the load generator's: they parse with a parser of their own and check every packet,
 //! so that the proxy does not judge itself.
 
-use crate::cli::{DemoNat, DemoOptions, DemoProto};
+use crate::cli::{DemoNat, DemoOptions};
 use crate::io::limits::raise_open_files;
 use crate::loopback::{Wanted, access_port, loopback};
 use crate::process::OPEN_FILES;
@@ -55,6 +55,7 @@ fn demonstrate(options: &DemoOptions) -> anyhow::Result<Report> {
     let plan = plan(options)?;
     let wanted = Wanted {
         network: &options.network,
+        speech: options.proto.speech(),
         shards: options.shards,
         access: options.transport.into(),
         core: options.core_transport.into(),
@@ -89,19 +90,24 @@ fn demonstrate(options: &DemoOptions) -> anyhow::Result<Report> {
 fn plan(options: &DemoOptions) -> anyhow::Result<Plan> {
     let at = |rest: &str| format!("{}.{rest}", options.network).parse::<SocketAddr>();
     let bad = || format!("{} is not the beginning of an IPv4 address", options.network);
-    let base = Plan::loopback();
+    let speech = options.proto.speech();
+    let base = Plan::speaking(speech);
     let length = Duration::from_secs(options.seconds.into());
     let calling = length.saturating_sub(REGISTERING + TALK + LINGER + REGISTERING).max(REGISTERING);
-    let DemoProto::Sip = options.proto;
-    let transport = options.transport.into();
+    let (transport, core_transport) = (options.transport.into(), options.core_transport.into());
+    speech
+        .carried_by(transport)
+        .and_then(|()| speech.carried_by(core_transport))
+        .map_err(anyhow::Error::msg)?;
     let scenario = options.scenario.clone().unwrap_or_default();
     Ok(Plan {
-        access: at(&format!("1.1:{}", access_port(transport))).with_context(bad)?,
+        access: at(&format!("1.1:{}", access_port(speech, transport))).with_context(bad)?,
         transport,
-        core_transport: options.core_transport.into(),
+        core_transport,
         scenario,
-        core: Some(at("2.1:5060").with_context(bad)?),
-        softswitch: at("3.1:5060").with_context(bad)?,
+        core: Some(at(&format!("2.1:{}", speech.access_port())).with_context(bad)?),
+        softswitch: at(&format!("3.1:{}", speech.core_port())).with_context(bad)?,
+        namesakes: options.namesakes,
         nat_base: format!("{}.4.1", options.network).parse().with_context(bad)?,
         nat: NatChoice::Kind(kind(options.nat)),
         registrations: options.registrations,
@@ -125,10 +131,11 @@ const fn kind(nat: DemoNat) -> NatKind {
 
 fn introduce(options: &DemoOptions, plan: &Plan) {
     let (shards, nats) = (options.shards, plan.nats());
-    println!("Portolan with {shards} shards: access {}, softswitch at {}", plan.access, plan.softswitch);
+    let (one, switch) = plan.speech.parties();
+    println!("Portolan with {shards} shards: access {}, {switch} at {}", plan.access, plan.softswitch);
     println!(
-        "{} terminals with private addresses behind {nats} {:?} NATs; {} calls: terminal to trunk, trunk to terminal, \
-         terminal to terminal behind the same NAT and behind another\n",
+        "{} {one}s with private addresses behind {nats} {:?} NATs; {} calls: {one} to trunk, trunk to {one}, \
+         {one} to {one} behind the same NAT and behind another\n",
         plan.registrations, options.nat, plan.calls
     );
 }
@@ -142,7 +149,7 @@ struct Table {
 impl Table {
     fn new() -> Self {
         println!(
-            "{:>8}  what         terminals   calls answered open failed   packets  lost  sessions ports",
+            "{:>8}  what        registered   calls answered open failed   packets  lost  sessions ports",
             "time"
         );
         Self { tty: std::io::stdout().is_terminal(), next: Duration::ZERO }
@@ -241,7 +248,7 @@ fn drops(shards: &[Arc<ShardSnapshot>]) -> BTreeMap<&'static str, u64> {
 }
 
 fn tell(options: &DemoOptions, report: &Report) {
-    println!("\nThe first call, as the terminal and the softswitch saw it:\n{}", report.ladder);
+    println!("\nThe first call, as both sides saw it:\n{}", report.ladder);
     println!("{}", report.table());
     report.findings.iter().for_each(|finding| println!("{finding}"));
     println!("{}", if report.is_good() { "all good" } else { "NOT GOOD" });

@@ -4,7 +4,8 @@ use crate::mapping::{Loaded, Loader, Machine};
 use crate::process::LOOPBACK;
 use anyhow::{Context, anyhow};
 use portolan_loadgen::tls::Tls;
-use portolan_shards::types::Transport;
+use portolan_shards::sim::plan::Speech;
+use portolan_shards::types::{Proto, Transport};
 use std::fs;
 use tempfile::TempDir;
 
@@ -19,6 +20,8 @@ pub(crate) struct Loopback {
 /// What to change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
+    /// What everybody speaks.
+    pub(crate) speech: Speech,
     /// First two octets of all addresses.
     pub(crate) network: &'a str,
     /// More than there are cores share them.
@@ -32,8 +35,8 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// The port of the access realm that terminals reach by this transport.
-pub(crate) const fn access_port(transport: Transport) -> u16 {
-    transport.default_port()
+pub(crate) fn access_port(speech: Speech, transport: Transport) -> u16 {
+    if speech == Speech::Sip { transport.default_port() } else { speech.access_port() }
 }
 
 /// The changed configuration. TLS comes with a certificate made for the occasion.
@@ -51,6 +54,9 @@ pub(crate) fn loopback(wanted: Wanted<'_>) -> anyhow::Result<Loopback> {
 
 fn text(wanted: Wanted<'_>, tls: &Tls) -> String {
     let mut text = LOOPBACK.replace("\"127.0.", &format!("\"{}.", wanted.network));
+    if wanted.speech.proto() == Proto::Mgcp {
+        text = mgcp(&text);
+    }
     let files = tls
         .certificate
         .as_ref()
@@ -74,6 +80,16 @@ fn text(wanted: Wanted<'_>, tls: &Tls) -> String {
     let keepalive =
         wanted.keepalive.map(|seconds| format!("keepalive: (interval_s: {seconds}),\n    admin:"));
     keepalive.map_or(text.clone(), |keepalive| text.replacen("admin:", &keepalive, 1))
+}
+
+/// The same where gateways speak MGCP.
+fn mgcp(text: &str) -> String {
+    let softswitch = "protocol: Mgcp, realm: \"core\", targets";
+    text.replace("sip: [Udp(5060)], per_shard: 6000", "mgcp: [Udp(2427)], per_shard_mgcp: 6200")
+        .replace("sip: [Udp(5060)]", "mgcp: [Udp(2427)]")
+        .replace("realm: \"core\", targets", softswitch)
+        .replace("3.1:5060\"", "3.1:2727\"")
+        .replace("example.net", "gw.example.net")
 }
 
 /// A certificate for the access address and the softswitch, which both sides trust because they are told to.

@@ -7,7 +7,8 @@ use crate::scenario::Scenario;
 use crate::search::{Slo, highest};
 use crate::tls::Tls;
 use clap::{Args, Parser, ValueEnum};
-use portolan_shards::sim::{Challenge, NatKind};
+use portolan_shards::sim::plan::Speech;
+use portolan_shards::sim::{Challenge, Language, NatKind};
 use portolan_shards::types::Transport;
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,15 +28,18 @@ const NOTHING: u8 = 99;
     after_help = "Exit codes: 0 all good, 1 some calls failed, 2 wrong usage, 99 no call.\nExample: loadgen -r 20 -m 200 -d 3000 --nat symmetric"
 )]
 pub struct Cli {
-    /// Where terminals send: the proxy's access address
-    #[arg(long, default_value = "127.0.1.1:5060")]
-    access: SocketAddr,
-    /// The proxy's core address, which no terminal may see
-    #[arg(long, default_value = "127.0.2.1:5060")]
-    core: SocketAddr,
-    /// Where the softswitch listens
-    #[arg(long, default_value = "127.0.3.1:5060")]
-    softswitch: SocketAddr,
+    /// What terminals and softswitch speak; all but sip: gateways and their controller
+    #[arg(long, value_enum, default_value_t = ProtoOption::Sip)]
+    proto: ProtoOption,
+    /// Where terminals send: the proxy's access address; default: 127.0.1.1, at the protocol's port
+    #[arg(long)]
+    access: Option<SocketAddr>,
+    /// The proxy's core address, which no terminal may see; default: 127.0.2.1, at the protocol's port
+    #[arg(long)]
+    core: Option<SocketAddr>,
+    /// Where the softswitch listens; default: 127.0.3.1, at the protocol's port
+    #[arg(long)]
+    softswitch: Option<SocketAddr>,
     /// What carries the terminals' signaling; TLS needs --tls-ca or --tls-insecure
     #[arg(long, value_enum, default_value_t = TransportOption::Udp)]
     transport: TransportOption,
@@ -83,6 +87,9 @@ pub struct Cli {
     /// Terminals behind one NAT
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=200))]
     per_nat: u32,
+    /// Gateways behind one NAT have all the same name, as they came from the factory
+    #[arg(long)]
+    namesakes: bool,
     /// Public address of the first NAT
     #[arg(long, default_value = "127.0.4.1")]
     nat_base: Ipv4Addr,
@@ -116,6 +123,25 @@ pub struct Cli {
     /// End with one line of JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What terminals and softswitch speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProtoOption {
+    /// SIP (RFC 3261).
+    Sip,
+    /// MGCP (RFC 3435).
+    Mgcp,
+}
+
+impl ProtoOption {
+    /// The same for the endpoints.
+    pub const fn speech(self) -> Speech {
+        match self {
+            Self::Sip => Speech::Sip,
+            Self::Mgcp => Speech::Gateways(Language::Mgcp),
+        }
+    }
 }
 
 /// What carries signaling.
@@ -270,12 +296,14 @@ impl Cli {
     }
 
     fn plan(&self, rate: f64) -> Plan {
-        let base =
-            if self.direct { Plan::direct() } else { Plan { core: Some(self.core), ..Plan::loopback() } };
-        let ip = self.ip.unwrap_or(self.softswitch.ip());
-        let softswitch = SocketAddr::new(ip, self.port.unwrap_or(self.softswitch.port()));
+        let base = Plan::speaking(self.proto.speech());
+        let softswitch = self.softswitch.unwrap_or(base.softswitch);
+        let ip = self.ip.unwrap_or(softswitch.ip());
+        let softswitch = SocketAddr::new(ip, self.port.unwrap_or(softswitch.port()));
+        let proxied = !self.direct;
         Plan {
-            access: if self.direct { softswitch } else { self.access },
+            access: if proxied { self.access.unwrap_or(base.access) } else { softswitch },
+            core: self.core.or(base.core).filter(|_| proxied),
             softswitch,
             transport: self.transport.into(),
             core_transport: self.core_transport.into(),
@@ -288,6 +316,7 @@ impl Cli {
             rtp: !self.no_rtp,
             nat: if self.direct { NatChoice::None } else { self.nat.choice() },
             per_nat: self.per_nat,
+            namesakes: self.namesakes,
             nat_base: self.nat_base,
             mix: self.weights(),
             scenario: self.scenario.clone().unwrap_or_default(),
@@ -410,6 +439,13 @@ mod tests {
         assert_eq!(plan.softswitch.to_string(), "127.0.9.9:5080");
         assert_eq!(plan.nat, NatChoice::Kind(NatKind::FullCone));
         assert_eq!(plan.mix.weights, [1, 0, 2, 0]);
+    }
+
+    #[test]
+    fn a_protocol_brings_its_ports() {
+        let plan = plan("loadgen --proto mgcp --core 127.9.2.1:2427");
+        assert_eq!((plan.access.port(), plan.softswitch.port()), (2427, 2727));
+        assert_eq!(plan.core.map(|core| core.to_string()).as_deref(), Some("127.9.2.1:2427"));
     }
 
     #[test]

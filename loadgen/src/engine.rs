@@ -9,12 +9,13 @@ use crate::tally::Tally;
 use crate::terminals::{Terminals, seed, user};
 use crate::timers::Timers;
 use crate::tls::Contexts;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
 use portolan_shards::realm::PortRange;
+use portolan_shards::sim::plan::Speech;
 use portolan_shards::sim::{
-    Answering, CallSpec, Endpoint, Event, Kind, Ladder, Lane, Out, Role, Script, Softswitch,
-    SoftswitchConfig, Watch,
+    Answering, CallSpec, Controller, ControllerConfig, Endpoint, Event, Kind, Ladder, Lane, Language, Out,
+    Role, Script, Softswitch, SoftswitchConfig, Switch, Watch,
 };
 use portolan_shards::types::{Instant, Transport};
 use std::net::SocketAddr;
@@ -27,8 +28,6 @@ const REGISTERING: Duration = Duration::from_secs(35);
 /// An abandoned call may take its other end this long: an ACK that never comes, then a BYE that is never answered, 32
 /// seconds each (RFC 3261 sections 13.3.1.4 and 17.1.2).
 const ABANDONED: Duration = Duration::from_secs(75);
-/// Where terminals listen for signaling, inside their NATs.
-const SIP: u16 = 5060;
 /// The softswitch among the endpoints; terminal n is n + 1.
 const SOFTSWITCH: usize = 0;
 
@@ -92,7 +91,7 @@ struct Engine<'a> {
     streams: Streams,
     heard: Vec<Heard>,
     terminals: Terminals,
-    softswitch: Softswitch,
+    softswitch: Box<dyn Switch>,
     timers: Timers,
     tally: Tally,
     ladder: Ladder,
@@ -104,6 +103,12 @@ struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     fn new(plan: &'a Plan) -> anyhow::Result<Self> {
+        for transport in [plan.transport, plan.core_transport] {
+            plan.speech.carried_by(transport).map_err(anyhow::Error::msg)?;
+        }
+        if let Some(kind) = plan.stranger() {
+            bail!("gateways know no call of kind {kind}");
+        }
         let terminals = Terminals::new(plan);
         let lateness = Histogram::new_with_bounds(1, 60_000_000, 3)?;
         let sockets = Sockets::new().context("cannot poll")?;
@@ -115,9 +120,9 @@ impl<'a> Engine<'a> {
             sockets,
             timers: Timers::new(terminals.all.len() + 1, lateness),
             terminals,
-            softswitch: softswitch(plan),
+            softswitch: switch(plan),
             tally: Tally::new(plan)?,
-            ladder: Ladder::new(plan.ladder),
+            ladder: Ladder::of(plan.speech, plan.ladder),
             phase: Phase::Registering,
             next_look: Instant::ZERO,
             ready: Vec::new(),
@@ -320,7 +325,9 @@ impl<'a> Engine<'a> {
                 None => return,
             },
         };
-        if local == self.plan.softswitch || (endpoint != SOFTSWITCH && local.port() == SIP) {
+        if local == self.plan.softswitch
+            || (endpoint != SOFTSWITCH && local.port() == self.plan.speech.access_port())
+        {
             self.ladder.see(now, lane(endpoint), false, from, bytes);
         }
         self.endpoint(endpoint).handle(now, local, from, bytes);
@@ -416,7 +423,12 @@ impl<'a> Engine<'a> {
             SOFTSWITCH if address == self.plan.softswitch => return,
             SOFTSWITCH => Owner::Softswitch,
             _ if self.terminals.behind_nat() => return,
-            terminal if address.port() == SIP && self.transport(terminal).is_reliable() => return,
+            terminal
+                if address.port() == self.plan.speech.access_port()
+                    && self.transport(terminal).is_reliable() =>
+            {
+                return;
+            }
             terminal => Owner::Terminal(terminal as u32 - 1),
         };
         self.sockets.refused += u64::from(self.sockets.bind(address, owner).is_err());
@@ -424,8 +436,8 @@ impl<'a> Engine<'a> {
 
     fn endpoint(&mut self, endpoint: usize) -> &mut dyn Endpoint {
         match endpoint {
-            SOFTSWITCH => &mut self.softswitch,
-            terminal => &mut self.terminals.all[terminal - 1],
+            SOFTSWITCH => &mut *self.softswitch,
+            terminal => &mut *self.terminals.all[terminal - 1],
         }
     }
 
@@ -464,11 +476,33 @@ fn contexts(plan: &Plan) -> anyhow::Result<Contexts> {
     Contexts::load(&plan.tls, core || secure(plan.transport), core)
 }
 
+fn switch(plan: &Plan) -> Box<dyn Switch> {
+    match plan.speech {
+        Speech::Sip => Box::new(softswitch(plan)),
+        Speech::Gateways(language) => Box::new(controller(plan, language)),
+    }
+}
+
+fn controller(plan: &Plan, language: Language) -> Controller {
+    let config = ControllerConfig {
+        gateways: plan.core,
+        media: TRUNK,
+        answering: Answering { answer_after: plan.answer_after, ..Answering::default() },
+        watch: Watch::new(plan.secret_from_core()),
+        transport: plan.core_transport,
+        ..ControllerConfig::new(language, plan.softswitch)
+    };
+    Controller::new(config, seed(plan, u64::MAX))
+}
+
+/// Ports of the trunk's audio.
+const TRUNK: PortRange = PortRange { first: 10_000, last: 29_999 };
+
 fn softswitch(plan: &Plan) -> Softswitch {
     let config = SoftswitchConfig {
         domain: plan.domain.clone(),
         challenge: plan.challenge,
-        media: PortRange { first: 10_000, last: 29_999 },
+        media: TRUNK,
         answering: Answering { answer_after: plan.answer_after, ..Answering::default() },
         watch: Watch::new(plan.secret_from_core()),
         transport: plan.core_transport,

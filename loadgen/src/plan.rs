@@ -3,6 +3,7 @@
 use crate::scenario::Scenario;
 use crate::tls::Tls;
 use ipnet::IpNet;
+use portolan_shards::sim::plan::Speech;
 use portolan_shards::sim::{Challenge, NatKind};
 use portolan_shards::types::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -76,6 +77,8 @@ impl Mix {
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What everybody speaks.
+    pub speech: Speech,
     /// Where terminals send: Portolan's access address, or the softswitch itself.
     pub access: SocketAddr,
     /// Portolan's core address, which no terminal may see; `None`: there is no proxy, and nothing is a leak.
@@ -121,6 +124,8 @@ pub struct Plan {
     pub nat: NatChoice,
     /// Terminals behind one NAT.
     pub per_nat: u32,
+    /// Gateways behind one NAT have all the same name, as they came from the factory.
+    pub namesakes: bool,
     /// How long a NAT keeps a mapping without outbound traffic.
     pub nat_expiry: Duration,
     /// Public address of the first NAT; the others follow.
@@ -144,11 +149,17 @@ pub struct Plan {
 impl Plan {
     /// A small run against `portolan run` on its loopback configuration.
     pub fn loopback() -> Self {
-        let at = |ip: [u8; 4]| SocketAddr::new(IpAddr::from(ip), 5060);
+        Self::speaking(Speech::Sip)
+    }
+
+    /// The same for those who speak so.
+    pub fn speaking(speech: Speech) -> Self {
+        let at = |ip: [u8; 4], port| SocketAddr::new(IpAddr::from(ip), port);
         Self {
-            access: at([127, 0, 1, 1]),
-            core: Some(at([127, 0, 2, 1])),
-            softswitch: at([127, 0, 3, 1]),
+            speech,
+            access: at([127, 0, 1, 1], speech.access_port()),
+            core: Some(at([127, 0, 2, 1], speech.access_port())),
+            softswitch: at([127, 0, 3, 1], speech.core_port()),
             transport: Transport::Udp,
             datagrams: 0,
             core_transport: Transport::Udp,
@@ -168,6 +179,7 @@ impl Plan {
             rtp: true,
             nat: NatChoice::Kind(NatKind::Symmetric),
             per_nat: 4,
+            namesakes: false,
             nat_expiry: Duration::from_secs(60),
             nat_base: Ipv4Addr::new(127, 0, 4, 1),
             mix: Mix::default(),
@@ -182,8 +194,19 @@ impl Plan {
 
     /// The same without a proxy: terminals with public addresses talk to the softswitch.
     pub fn direct() -> Self {
-        let plan = Self::loopback();
+        Self::loopback().without_proxy()
+    }
+
+    /// The same run without a proxy.
+    pub fn without_proxy(self) -> Self {
+        let plan = self;
         Self { access: plan.softswitch, core: None, nat: NatChoice::None, ..plan }
+    }
+
+    /// A kind of call in the scenario that these subscribers know nothing of.
+    pub(crate) fn stranger(&self) -> Option<&'static str> {
+        let plays = |entry: &&crate::scenario::Entry| entry.weight > 0 && !self.speech.knows(entry.kind);
+        self.scenario.mix.iter().find(plays).map(|entry| crate::scenario::label(entry.kind))
     }
 
     /// What carries this terminal's signaling.

@@ -2,14 +2,18 @@
 
 use crate::plan::{NatChoice, Plan};
 use crate::sockets::{Owner, Sockets};
-use portolan_shards::sim::{Answering, Nat, Terminal, TerminalConfig, Timing, Watch};
+use portolan_shards::realm::PortRange;
+use portolan_shards::sim::plan::Speech;
+use portolan_shards::sim::{
+    Answering, Gateway, GatewayConfig, Language, Nat, Subscriber, Terminal, TerminalConfig, Timing, Watch,
+};
 use portolan_shards::types::Instant;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Terminals, NATs, and how packets pass between them and real sockets.
 pub(crate) struct Terminals {
-    pub(crate) all: Vec<Terminal>,
+    pub(crate) all: Vec<Box<dyn Subscriber>>,
     nats: Vec<Nat>,
     per_nat: u32,
 }
@@ -29,7 +33,7 @@ impl Terminals {
                 })
                 .collect(),
         };
-        let all = (0..plan.registrations).map(|index| terminal(plan, index)).collect();
+        let all = (0..plan.registrations).map(|index| subscriber(plan, index)).collect();
         Self { all, nats, per_nat: plan.per_nat.max(1) }
     }
 
@@ -97,7 +101,33 @@ fn address(plan: &Plan, index: u32) -> SocketAddr {
         NatChoice::None => plan.nat_address(index),
         NatChoice::Kind(_) => IpAddr::from([192, 168, 1, (FIRST + index % plan.per_nat.clamp(1, 200)) as u8]),
     };
-    SocketAddr::new(ip, 5060)
+    SocketAddr::new(ip, plan.speech.access_port())
+}
+
+fn subscriber(plan: &Plan, index: u32) -> Box<dyn Subscriber> {
+    match plan.speech {
+        Speech::Sip => Box::new(terminal(plan, index)),
+        Speech::Gateways(language) => Box::new(gateway(plan, language, index)),
+    }
+}
+
+/// Lines of a gateway: more than calls that it has at once.
+const LINES: u16 = 32;
+/// Their audio ports.
+const MEDIA: PortRange = PortRange { first: 16_384, last: 16_384 + 2 * LINES - 1 };
+
+fn gateway(plan: &Plan, language: Language, index: u32) -> Gateway {
+    let plain = GatewayConfig::new(language, index, address(plan, index), plan.access);
+    let config = GatewayConfig {
+        name: if plan.namesakes { "[192.168.1.1]".into() } else { plain.name.clone() },
+        transport: plan.transport_of(index),
+        lines: LINES,
+        media: MEDIA,
+        answering: Answering { answer_after: plan.answer_after, ..Answering::default() },
+        watch: Watch::new(plan.secret_from_terminals()),
+        ..plain
+    };
+    Gateway::new(config, seed(plan, u64::from(index)))
 }
 
 fn terminal(plan: &Plan, index: u32) -> Terminal {

@@ -13,6 +13,7 @@ use crate::runtime::{Options, Runtime};
 use anyhow::{Context, bail, ensure};
 use portolan_loadgen::{Mix, NatChoice, Phase, Plan};
 use portolan_shards::shard::Shard;
+use portolan_shards::sim::plan::Speech;
 use portolan_shards::types::Transport;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -121,6 +122,7 @@ fn measure(options: &RegistrationsOptions) -> anyhow::Result<bool> {
     ensure!(options.connections <= options.terminals, "more connections than terminals");
     raise_open_files(OPEN_FILES).context("cannot raise the limit of open files")?;
     let loaded = loopback(Wanted {
+        speech: Speech::Sip,
         network: &options.network,
         shards: options.shards,
         access: Transport::Tcp,

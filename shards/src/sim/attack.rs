@@ -36,6 +36,22 @@ pub fn signaling(salt: u64) -> Vec<u8> {
     }
 }
 
+/// The same for a gateway's.
+pub fn gateway(salt: u64) -> Vec<u8> {
+    let mut rng = Rng::new([salt as u8; 32]);
+    let (id, line) = (1 + salt % 999_999_999, salt % 4);
+    let text = match salt % 7 {
+        0 => return noise(&mut rng),
+        1 => format!("CRCX {id} aaln/{line}@[192.168.1.10] MGCP 1.0\r\nC: 1\r\nM: sendrecv\r\n"),
+        2 => format!("RSIP {id} *@[192.168.1.10] MGCP 1.0\r\nRM: restart\r\n"),
+        3 => format!("NTFY {id} aaln/{line}@gw0.example.org MGCP 1.0\r\nX: 1\r\nO: L/hu\r\n"),
+        4 => format!("200 {id} OK\r\nI: 1\r\n"),
+        5 => format!("DLCX {id} *@gw0.example.org MGCP 1.0\r\n"),
+        _ => format!("RSIP {id} *@"),
+    };
+    text.into_bytes()
+}
+
 fn noise(rng: &mut Rng) -> Vec<u8> {
     let mut bytes = vec![0; 1 + rng.below(1_400) as usize];
     rng.fill(&mut bytes);

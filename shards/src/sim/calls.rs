@@ -6,7 +6,7 @@ use super::digest::Credentials;
 use super::endpoint::{Event, Out, Role};
 use super::media::Media;
 use super::message::{Draft, Msg, uri_of, user_of};
-use super::rtp;
+use super::ports::Ports;
 use super::script::Branch;
 use super::spec::{Answering, CallSpec, REFERRED};
 use super::stack::Stack;
@@ -36,16 +36,13 @@ pub(super) struct Calls {
     config: CallsConfig,
     calls: BTreeMap<u32, Call>,
     by_id: BTreeMap<String, u32>,
-    by_port: BTreeMap<u16, u32>,
-    /// Calls that had a port last, so that their late packets are told from strangers'.
-    former: BTreeMap<u16, u32>,
+    ports: Ports,
     /// Calls that a REFER wants.
     wanted: Vec<CallSpec>,
     /// Numbers of calls that somebody referred us to, and the slot of the call that it was in.
     referred: BTreeMap<u32, u32>,
     due: BinaryHeap<Reverse<(Instant, u32)>>,
     next_slot: u32,
-    next_pair: u16,
 }
 
 /// The facts of a new call.
@@ -71,9 +68,9 @@ pub(super) struct Target<'a> {
 
 impl Calls {
     pub(super) fn new(config: CallsConfig) -> Self {
-        let (calls, by_id, by_port, former) = Default::default();
-        let (wanted, referred, due, next_slot, next_pair) = Default::default();
-        Self { config, calls, by_id, by_port, former, wanted, referred, due, next_slot, next_pair }
+        let (calls, by_id, wanted, referred, due, next_slot) = Default::default();
+        let ports = Ports::new(config.media);
+        Self { config, calls, by_id, ports, wanted, referred, due, next_slot }
     }
 
     /// Calls that exist at this end.
@@ -199,9 +196,9 @@ impl Calls {
             return;
         }
         let even = port & !1;
-        let slot = match self.by_port.get(&even) {
-            Some(&slot) => slot,
-            None if self.is_late(even, port, bytes) => return,
+        let slot = match self.ports.owner(even) {
+            Some(slot) => slot,
+            None if self.ports.is_late(port, bytes) => return,
             None => return stack.event(Event::Misdelivered { call: None, from }),
         };
         let Some(call) = self.calls.get_mut(&slot) else { return };
@@ -258,16 +255,16 @@ impl Calls {
         begin: impl FnOnce(&mut Call, &mut Stack),
     ) {
         let Opening { spec, role, dialog, contact } = new;
-        let Some(port) = self.free_pair() else {
+        let slot = self.next_slot;
+        let Some(port) = self.ports.take(slot) else {
             stack.event(Event::CallFailed { call: spec.call, role, status: 500 });
             return;
         };
-        let slot = self.next_slot;
         self.next_slot += 1;
         let local = SocketAddr::new(stack.local.ip(), port);
         let (by_caller, packets) = (role == Role::Caller, spec.packets());
         let media = Media::new(spec.call, (by_caller, 0), local, packets, &mut stack.rng);
-        self.occupy(stack, slot, local);
+        occupy(stack, local);
         let losers = if by_caller { 0 } else { spec.script.losers() };
         let branches = self.branches(stack, slot, &spec, losers);
         self.by_id.insert(dialog.call_id.clone(), slot);
@@ -315,24 +312,18 @@ impl Calls {
         self.by_id.remove(&call.dialog.call_id);
         let branches = call.branches.iter().map(|branch| branch.media.local);
         for local in branches.chain([call.media.local]) {
-            self.by_port.remove(&local.port());
-            self.former.insert(local.port(), call.spec.call);
+            self.ports.release(local.port(), call.spec.call);
             stack.out.extend([Out::Close(local), Out::Close(SocketAddr::new(local.ip(), local.port() + 1))]);
         }
-    }
-
-    fn occupy(&mut self, stack: &mut Stack, slot: u32, local: SocketAddr) {
-        stack.out.extend([Out::Open(local), Out::Open(SocketAddr::new(local.ip(), local.port() + 1))]);
-        self.by_port.insert(local.port(), slot);
     }
 
     /// The losing branches of a call that forks, as many as there are ports for.
     fn branches(&mut self, stack: &mut Stack, slot: u32, spec: &CallSpec, losers: u8) -> Vec<Branch> {
         let mut branches = Vec::new();
         for fork in 1..=losers {
-            let Some(port) = self.free_pair() else { break };
+            let Some(port) = self.ports.take(slot) else { break };
             let local = SocketAddr::new(stack.local.ip(), port);
-            self.occupy(stack, slot, local);
+            occupy(stack, local);
             let media = Media::new(spec.call, (false, fork), local, spec.packets(), &mut stack.rng);
             branches.push(Branch::new(stack.token(), media));
         }
@@ -417,23 +408,8 @@ impl Calls {
             .header("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE");
         stack.respond(now, key, 200, draft.end());
     }
+}
 
-    fn free_pair(&mut self) -> Option<u16> {
-        let range = self.config.media;
-        let pairs = (range.len() / 2) as u16;
-        for _ in 0..pairs {
-            let port = range.first + self.next_pair % pairs * 2;
-            self.next_pair = (self.next_pair + 1) % pairs;
-            if !self.by_port.contains_key(&port) {
-                return Some(port);
-            }
-        }
-        None
-    }
-
-    /// A packet of the call that had this port last?
-    fn is_late(&self, even: u16, port: u16, bytes: &[u8]) -> bool {
-        let former = self.former.get(&even);
-        former.is_some() && (port != even || rtp::stamp(bytes).map(|stamp| stamp.call).as_ref() == former)
-    }
+fn occupy(stack: &mut Stack, local: SocketAddr) {
+    stack.out.extend([Out::Open(local), Out::Open(SocketAddr::new(local.ip(), local.port() + 1))]);
 }

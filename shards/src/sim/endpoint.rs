@@ -1,6 +1,6 @@
 //! What every simulated endpoint has in common: its doors, its outputs and its events.
 
-use super::spec::Story;
+use super::spec::{CallSpec, Story};
 use crate::types::Instant;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +19,38 @@ pub trait Endpoint {
     fn poll_output(&mut self) -> Option<Out>;
 }
 
+/// A customer's device: a terminal, a media gateway.
+pub trait Subscriber: Endpoint {
+    /// Its own signaling address, inside the NAT.
+    fn address(&self) -> SocketAddr;
+    /// Register, or come into service, and stay so from then on.
+    fn register(&mut self, now: Instant);
+    /// End that.
+    fn unregister(&mut self, now: Instant);
+    /// Make a call.
+    fn call(&mut self, now: Instant, spec: CallSpec);
+    /// Hang up; an unanswered call of ours is given up, one of theirs refused.
+    fn hang_up(&mut self, now: Instant, call: u32);
+    /// Hold or resume.
+    fn hold(&mut self, now: Instant, call: u32, hold: bool);
+    /// Calls that it takes part in now.
+    fn calls(&self) -> usize;
+}
+
+/// Whom the subscribers are connected by, with a trunk that calls and is called: a softswitch, a call agent.
+pub trait Switch: Endpoint {
+    /// The trunk calls a subscriber.
+    fn call(&mut self, now: Instant, spec: CallSpec);
+    /// The trunk hangs up, gives up or refuses.
+    fn hang_up(&mut self, now: Instant, call: u32);
+    /// The trunk holds or resumes a call.
+    fn hold(&mut self, now: Instant, call: u32, hold: bool);
+}
+
 /// What a datagram carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// SIP.
+    /// SIP, MGCP, H.248.
     Signaling,
     /// RTP.
     Rtp,

@@ -1,5 +1,7 @@
 //! One call's message flow, drawn on both sides of Portolan.
 
+use super::gateway::follow::Follow;
+use super::plan::Speech;
 use crate::types::Instant;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -10,7 +12,10 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug)]
 pub struct Ladder {
     call: u32,
+    speech: Speech,
     call_id: Option<String>,
+    /// Where gateways speak.
+    follow: Option<Follow>,
     steps: Vec<Step>,
 }
 
@@ -37,15 +42,31 @@ const MAX_STEPS: usize = 200;
 impl Ladder {
     /// Follow the call with this number (header `X-Call`).
     pub const fn new(call: u32) -> Self {
-        Self { call, call_id: None, steps: Vec::new() }
+        Self { call, speech: Speech::Sip, call_id: None, follow: None, steps: Vec::new() }
+    }
+
+    /// The same among those who speak so.
+    pub fn of(speech: Speech, call: u32) -> Self {
+        match speech {
+            Speech::Sip => Self::new(call),
+            Speech::Gateways(language) => {
+                Self { speech, follow: Some(Follow::new(language, call)), ..Self::new(call) }
+            }
+        }
     }
 
     /// An endpoint of `lane` sent (`outbound`) `bytes` to `peer`, or received it from there.
     pub fn see(&mut self, at: Instant, lane: Lane, outbound: bool, peer: SocketAddr, bytes: &[u8]) {
-        let Ok(text) = std::str::from_utf8(bytes) else { return };
-        if self.steps.len() < MAX_STEPS && self.belongs(text) {
-            self.steps.push(Step { at, lane, outbound, peer, label: label(text) });
+        if self.steps.len() >= MAX_STEPS {
+            return;
         }
+        let labels = match (self.follow.as_mut(), std::str::from_utf8(bytes)) {
+            (Some(follow), _) => follow.labels(lane, bytes),
+            (None, Ok(text)) => self.belongs(text).then(|| label(text)).into_iter().collect(),
+            (None, Err(_)) => Vec::new(),
+        };
+        let step = |label| Step { at, lane, outbound, peer, label };
+        self.steps.extend(labels.into_iter().map(step));
     }
 
     /// Nothing seen?
@@ -55,9 +76,10 @@ impl Ladder {
 
     /// The flow as text: terminal, Portolan's two addresses, softswitch. One line per message.
     pub fn render(&self) -> String {
+        let (subscriber, switch) = self.speech.parties();
         let mut out = format!(
             "{:>9}  {:<10}{:^34}{:^12}{:^34}{:>12}\n",
-            "ms", "terminal", "access side", "Portolan", "core side", "softswitch"
+            "ms", subscriber, "access side", "Portolan", "core side", switch
         );
         let start = self.steps.first().map_or(Instant::ZERO, |s| s.at);
         for step in &self.steps {

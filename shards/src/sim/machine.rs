@@ -10,7 +10,7 @@ use crate::random::Rng;
 use crate::realm::{Mapping, Realm};
 use crate::shard::Shard;
 use crate::stats::Stats;
-use crate::types::{Flow, Instant, MediaPort, Proto, RealmId, ShardId, Side};
+use crate::types::{Flow, Instant, MediaPort, RealmId, ShardId, Side};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ impl Machine {
             stream: None,
         };
         let input = Input { flow, bytes: &datagram.bytes };
-        self.shards[usize::from(shard.0)].handle_message(now, Proto::Sip, input);
+        self.shards[usize::from(shard.0)].handle_message(now, listener.proto, input);
         self.drain(shard)
     }
 

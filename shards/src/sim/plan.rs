@@ -4,12 +4,14 @@
 //! how a failing seed is made smaller.
 
 use super::endpoint::Role;
+use super::gateway::{Language, dial};
 use super::nat::Behaviour;
 use super::net::Link;
+use super::spec::Script;
 use super::trace::fnv;
 use crate::random::Rng;
 use crate::realm::KeepaliveMethod;
-use crate::types::Instant;
+use crate::types::{Instant, Proto, Transport};
 use std::time::Duration;
 
 /// A whole run, decided in advance.
@@ -17,6 +19,8 @@ use std::time::Duration;
 pub struct Plan {
     /// What it was drawn from.
     pub seed: u64,
+    /// What everybody speaks.
+    pub speech: Speech,
     /// Shards of the simulated Portolan.
     pub shards: u16,
     /// Is there an IPv6 access realm?
@@ -43,6 +47,70 @@ pub struct Plan {
     pub end: Instant,
 }
 
+/// What subscribers and softswitch speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// Terminals: SIP.
+    Sip,
+    /// Gateways and their controller.
+    Gateways(Language),
+}
+
+impl Speech {
+    /// The protocol.
+    pub const fn proto(self) -> Proto {
+        match self {
+            Self::Sip => Proto::Sip,
+            Self::Gateways(language) => language.proto(),
+        }
+    }
+
+    /// May their signaling be carried by this?
+    ///
+    /// # Errors
+    /// In words, that it may not.
+    pub fn carried_by(self, transport: Transport) -> Result<(), String> {
+        match self {
+            Self::Gateways(Language::Mgcp) if transport != Transport::Udp => {
+                Err(format!("{} does not carry MGCP", transport.token()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a subscriber and what connects them are called.
+    pub const fn parties(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sip => ("terminal", "softswitch"),
+            Self::Gateways(_) => ("gateway", "controller"),
+        }
+    }
+
+    /// Do they know what a call of this kind is?
+    pub fn knows(self, script: Script) -> bool {
+        match self {
+            Self::Sip => true,
+            Self::Gateways(_) => dial::SCRIPTS.contains(&script),
+        }
+    }
+
+    /// Where a subscriber sends from, and to.
+    pub const fn access_port(self) -> u16 {
+        match self {
+            Self::Sip => 5060,
+            Self::Gateways(language) => language.gateway_port(),
+        }
+    }
+
+    /// Where the softswitch listens.
+    pub const fn core_port(self) -> u16 {
+        match self {
+            Self::Sip => 5060,
+            Self::Gateways(language) => language.controller_port(),
+        }
+    }
+}
+
 /// A place with a line to the internet.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -52,6 +120,19 @@ pub struct Site {
     pub link: Link,
     /// An IPv6 site (always without NAT).
     pub ipv6: bool,
+    /// How its gateways are named.
+    pub names: Names,
+}
+
+/// How gateways are named, where their protocol names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Each by its own address: the same ones behind every NAT.
+    Addresses,
+    /// All of a site alike, as they came from the factory.
+    Alike,
+    /// Each by a name of its own.
+    Own,
 }
 
 /// One NAT.
@@ -195,14 +276,21 @@ pub fn part(seed: u64, name: &str) -> Rng {
 }
 
 impl Plan {
-    /// The plan that `seed` stands for, but for what is left out.
+    /// The plan that `seed` stands for among terminals, but for what is left out.
     pub fn new(seed: u64, without: Without) -> Self {
+        Self::of(Speech::Sip, seed, without)
+    }
+
+    /// The same among those who speak so.
+    pub fn of(speech: Speech, seed: u64, without: Without) -> Self {
         let mut rng = part(seed, "plan");
         let ipv6 = one_in(&mut rng, 4);
         let keepalive =
             pick(&mut rng, &[KeepaliveMethod::Options, KeepaliveMethod::Options, KeepaliveMethod::Crlf]);
+        let keepalive = if speech == Speech::Sip { keepalive } else { KeepaliveMethod::Options };
         let mut plan = Self {
             seed,
+            speech,
             shards: pick(&mut rng, &[1, 2, 8]),
             ipv6,
             keepalive,
@@ -219,6 +307,7 @@ impl Plan {
         plan.people();
         plan.calls();
         plan.trouble();
+        plan.name();
         plan.leave_out(without);
         plan.script.sort_by_key(|&(at, _)| at);
         plan
@@ -241,6 +330,21 @@ impl Plan {
             if one_in(&mut rng, 3) {
                 self.script.push((millis(5_000 + rng.below(30_000)), Action::Register(index)));
             }
+        }
+    }
+
+    /// Gateways of one name that all have moved at once cannot be told apart by anybody: their NATs forget nothing.
+    fn name(&mut self) {
+        let mut rng = part(self.seed, "names");
+        for site in &mut self.sites {
+            let alike = if site.ipv6 { Names::Addresses } else { Names::Alike };
+            site.names = pick(&mut rng, &[Names::Addresses, Names::Addresses, alike, Names::Own]);
+        }
+        if self.speech != Speech::Sip {
+            let sites = &self.sites;
+            let confused =
+                |action: &Action| matches!(action, Action::Rebind(at) if sites[*at].names == Names::Alike);
+            self.script.retain(|(_, action)| !confused(action));
         }
     }
 
@@ -335,7 +439,8 @@ fn site(rng: &mut Rng, ipv6: bool, keepalive: KeepaliveMethod) -> Site {
     let ipv6 = ipv6 && one_in(rng, 2);
     let link = Link { loss: pick(rng, &[0, 0, 10, 50]), repeat: pick(rng, &[0, 0, 20]), ..line(rng, 40) };
     let nats = if ipv6 { 0 } else { pick(rng, &[0, 1, 1, 1, 1, 2]) };
-    Site { nats: (0..nats).map(|_| nat(rng, keepalive)).collect(), link, ipv6 }
+    let nats = (0..nats).map(|_| nat(rng, keepalive)).collect();
+    Site { nats, link, ipv6, names: Names::Addresses }
 }
 
 fn nat(rng: &mut Rng, keepalive: KeepaliveMethod) -> NatPlan {

@@ -1,7 +1,7 @@
 //! A softswitch: registrar, proxy between terminals, and a trunk that calls and is called.
 
 use super::calls::{Calls, CallsConfig, Target};
-use super::endpoint::{Endpoint, Event, Out, Role};
+use super::endpoint::{Endpoint, Event, Out, Role, Switch};
 use super::leak::Watch;
 use super::message::{Msg, destination, uri_of, user_of};
 use super::proxy::{Proxy, is_routed};
@@ -107,28 +107,6 @@ impl Softswitch {
         self.trunk.len()
     }
 
-    /// The trunk calls a registered user.
-    pub fn call(&mut self, now: Instant, spec: CallSpec) {
-        let uri = self.registrar.locate(now, &spec.to).map(str::to_owned);
-        let Some((uri, to)) = uri.and_then(|uri| destination(&uri).map(|to| (uri, to))) else {
-            let (call, role) = (spec.call, Role::Caller);
-            self.trunk.unwanted(now, &mut self.stack, call, 404);
-            return self.stack.event(Event::CallFailed { call, role, status: 404 });
-        };
-        let from = format!("{}4930{:05}", self.config.trunk_prefix, spec.call);
-        self.trunk.invite(now, &mut self.stack, spec, &Target { from: &from, uri, to });
-    }
-
-    /// The trunk hangs up, cancels or refuses.
-    pub fn hang_up(&mut self, now: Instant, call: u32) {
-        self.trunk.with(now, &mut self.stack, call, |call, stack| call.hang_up(now, stack));
-    }
-
-    /// The trunk holds or resumes a call.
-    pub fn hold(&mut self, now: Instant, call: u32, hold: bool) {
-        self.trunk.with(now, &mut self.stack, call, |call, stack| call.reinvite(now, stack, hold));
-    }
-
     fn arrived(&mut self, now: Instant, arrived: &Arrived) {
         let (msg, from) = (&arrived.msg, arrived.from);
         match &arrived.heard {
@@ -184,6 +162,27 @@ impl Softswitch {
         self.config.challenge == Challenge::Everything
             && msg.method() == Some("INVITE")
             && !self.registrar.authorized(msg, "Proxy-Authorization", caller)
+    }
+}
+
+impl Switch for Softswitch {
+    fn call(&mut self, now: Instant, spec: CallSpec) {
+        let uri = self.registrar.locate(now, &spec.to).map(str::to_owned);
+        let Some((uri, to)) = uri.and_then(|uri| destination(&uri).map(|to| (uri, to))) else {
+            let (call, role) = (spec.call, Role::Caller);
+            self.trunk.unwanted(now, &mut self.stack, call, 404);
+            return self.stack.event(Event::CallFailed { call, role, status: 404 });
+        };
+        let from = format!("{}4930{:05}", self.config.trunk_prefix, spec.call);
+        self.trunk.invite(now, &mut self.stack, spec, &Target { from: &from, uri, to });
+    }
+
+    fn hang_up(&mut self, now: Instant, call: u32) {
+        self.trunk.with(now, &mut self.stack, call, |call, stack| call.hang_up(now, stack));
+    }
+
+    fn hold(&mut self, now: Instant, call: u32, hold: bool) {
+        self.trunk.with(now, &mut self.stack, call, |call, stack| call.reinvite(now, stack, hold));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::calls::{Calls, CallsConfig, Target};
 use super::digest::Credentials;
-use super::endpoint::{Endpoint, Event, Out};
+use super::endpoint::{Endpoint, Event, Out, Subscriber};
 use super::leak::Watch;
 use super::message::{Draft, Msg, uri_of};
 use super::registration::{Registrant, Registration};
@@ -100,43 +100,6 @@ impl Terminal {
         &self.user
     }
 
-    /// Its own signaling address, inside the NAT.
-    pub const fn address(&self) -> SocketAddr {
-        self.stack.local
-    }
-
-    /// Calls that it takes part in now.
-    pub fn calls(&self) -> usize {
-        self.calls.len()
-    }
-
-    /// Register, and refresh from then on.
-    pub fn register(&mut self, now: Instant) {
-        self.registration.register(now, &mut self.stack);
-    }
-
-    /// Remove the registration.
-    pub fn unregister(&mut self, now: Instant) {
-        self.registration.unregister(now, &mut self.stack);
-    }
-
-    /// Make a call.
-    pub fn call(&mut self, now: Instant, spec: CallSpec) {
-        let uri = format!("sip:{}@{}", spec.to, self.domain);
-        let target = Target { from: &self.user, uri, to: self.proxy };
-        self.calls.invite(now, &mut self.stack, spec, &target);
-    }
-
-    /// Hang up; an unanswered call of ours is cancelled, one of theirs refused.
-    pub fn hang_up(&mut self, now: Instant, call: u32) {
-        self.calls.with(now, &mut self.stack, call, |call, stack| call.hang_up(now, stack));
-    }
-
-    /// Hold or resume.
-    pub fn hold(&mut self, now: Instant, call: u32, hold: bool) {
-        self.calls.with(now, &mut self.stack, call, |call, stack| call.reinvite(now, stack, hold));
-    }
-
     /// Send an INFO within a call.
     pub fn info(&mut self, now: Instant, call: u32, body: &str) {
         self.calls.with(now, &mut self.stack, call, |call, stack| {
@@ -187,6 +150,38 @@ impl Terminal {
             Heard::Response(_) => self.calls.response(now, &mut self.stack, msg),
             Heard::Stray | Heard::Absorbed => {}
         }
+    }
+}
+
+impl Subscriber for Terminal {
+    fn address(&self) -> SocketAddr {
+        self.stack.local
+    }
+
+    fn register(&mut self, now: Instant) {
+        self.registration.register(now, &mut self.stack);
+    }
+
+    fn unregister(&mut self, now: Instant) {
+        self.registration.unregister(now, &mut self.stack);
+    }
+
+    fn call(&mut self, now: Instant, spec: CallSpec) {
+        let uri = format!("sip:{}@{}", spec.to, self.domain);
+        let target = Target { from: &self.user, uri, to: self.proxy };
+        self.calls.invite(now, &mut self.stack, spec, &target);
+    }
+
+    fn hang_up(&mut self, now: Instant, call: u32) {
+        self.calls.with(now, &mut self.stack, call, |call, stack| call.hang_up(now, stack));
+    }
+
+    fn hold(&mut self, now: Instant, call: u32, hold: bool) {
+        self.calls.with(now, &mut self.stack, call, |call, stack| call.reinvite(now, stack, hold));
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.len()
     }
 }
 

@@ -5,7 +5,7 @@ use super::net::{Host, Link, NatId, Net, Zone};
 use super::plan::{Change, Plan, part};
 use crate::limits::Limits;
 use crate::realm::{Keepalive, Mapping, PortRange, Realm, Route, Softswitch};
-use crate::types::{RealmId, Side, Transport};
+use crate::types::{Proto, RealmId, Side, Transport};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub const ACCESS6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 
 /// Portolan, core side.
 pub const CORE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10));
 /// The softswitch.
-pub const SOFTSWITCH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 20)), 5060);
-/// The signaling port of everybody.
+pub const SOFTSWITCH: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 20));
+/// Where SIP is spoken, and where strangers send from.
 pub const SIP: u16 = 5060;
 
 /// Portolan itself, on all its addresses.
@@ -76,7 +76,7 @@ impl Topology {
         net.attach(internet, ACCESS, PORTOLAN, Link::default());
         net.attach(internet, ACCESS6, PORTOLAN, Link::default());
         net.attach(core, CORE, PORTOLAN, Link::default());
-        net.attach(core, SOFTSWITCH.ip(), SWITCH, plan.core);
+        net.attach(core, SOFTSWITCH, SWITCH, plan.core);
         let attackers: Vec<IpAddr> = (0..plan.attackers).map(|n| ip([192, 0, 2, 66 + n as u8])).collect();
         for (n, &address) in attackers.iter().enumerate() {
             net.attach(internet, address, Host(FIRST_ATTACKER + n), Link::default());
@@ -107,7 +107,7 @@ impl Topology {
             let (zone, link) = zones[phone.site];
             let address = address(plan, index);
             self.net.attach(zone, address, Host(FIRST_PHONE + index), link);
-            self.phones.push((zone, SocketAddr::new(address, SIP)));
+            self.phones.push((zone, SocketAddr::new(address, plan.speech.access_port())));
         }
     }
 }
@@ -134,21 +134,30 @@ const fn ip(octets: [u8; 4]) -> IpAddr {
 pub fn mapping(plan: &Plan) -> Mapping {
     let mut secret = [0; 32];
     part(plan.seed, "secret").fill(&mut secret);
+    let proto = plan.speech.proto();
     let access = |id, name: &str, address| Realm {
-        sip: vec![(Transport::Udp, SIP)],
+        sip: if proto == Proto::Sip { vec![(Transport::Udp, SIP)] } else { Vec::new() },
+        mgcp: if proto == Proto::Mgcp { vec![plan.speech.access_port()] } else { Vec::new() },
         keepalive: plan.keepalive,
         ..Realm::new(RealmId(id), name, Side::Access, address, PortRange { first: 20_480, last: 21_503 })
     };
-    let core = Realm { side: Side::Core, per_shard: Some(6_000), ..access(1, "core", CORE) };
+    let core = Realm {
+        side: Side::Core,
+        per_shard: (proto == Proto::Sip).then_some(6_000),
+        per_shard_mgcp: (proto == Proto::Mgcp).then_some(6_200),
+        ..access(1, "core", CORE)
+    };
     let mut realms = vec![Arc::new(access(0, "access", ACCESS)), Arc::new(core)];
     let mut routes = vec![Route::all(RealmId(0), 0)];
     if plan.ipv6 {
         realms.push(Arc::new(access(2, "access6", ACCESS6)));
         routes.push(Route::all(RealmId(2), 0));
     }
+    let server = SocketAddr::new(SOFTSWITCH, plan.speech.core_port());
     let softswitch = Softswitch {
+        proto,
         domain: Some("example.net".into()),
-        ..Softswitch::new("sx", RealmId(1), vec![crate::realm::Server::udp(SOFTSWITCH)])
+        ..Softswitch::new("sx", RealmId(1), vec![crate::realm::Server::udp(server)])
     };
     Mapping {
         generation: 1,

@@ -3,17 +3,15 @@
 
 use super::announced::contains;
 use super::attack;
+use super::cast;
 use super::clock::Clock;
-use super::endpoint::{Endpoint, Out, Role};
+use super::endpoint::{Endpoint, Out, Role, Subscriber, Switch};
 use super::judge::{Judge, Tally};
-use super::leak::Watch;
 use super::machine::{Effect, Machine};
 use super::net::{Datagram, Zone};
-use super::plan::{Action, Change, Plan, Who, Without, part};
-use super::softswitch::{Challenge, Softswitch, SoftswitchConfig};
-use super::spec::{Answering, CallSpec};
-use super::terminal::{Terminal, TerminalConfig};
-use super::topology::{self, Party, SIP, SOFTSWITCH, Topology, party};
+use super::plan::{Action, Change, Plan, Speech, Who, Without, part};
+use super::spec::CallSpec;
+use super::topology::{self, Party, SIP, Topology, party};
 use super::trace::Trace;
 use crate::io::Crossing;
 use crate::limits::PORT_RESERVE;
@@ -28,6 +26,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(250);
 /// Everybody gone, this much later nothing is left: transactions, setup, idle media, registrations and keepalive.
 const AFTERWARDS: Duration = Duration::from_secs(1_000);
+/// The same with gateways, which are remembered for an hour when they do not answer.
+const LONG_AFTERWARDS: Duration = Duration::from_secs(9_000);
 /// More events than this are a storm.
 const STORM: u64 = 3_000_000;
 
@@ -48,7 +48,12 @@ pub struct Outcome {
 
 /// Run the world that `seed` stands for to its end, and keep the last `lines` lines of the trace.
 pub fn run(seed: u64, without: Without, lines: usize) -> Outcome {
-    let mut world = World::new(Plan::new(seed, without), lines);
+    run_of(Speech::Sip, seed, without, lines)
+}
+
+/// The same among those who speak so.
+pub fn run_of(speech: Speech, seed: u64, without: Without, lines: usize) -> Outcome {
+    let mut world = World::new(Plan::of(speech, seed, without), lines);
     if world.play() {
         world.nothing_left();
     } else {
@@ -79,8 +84,8 @@ struct World {
     clock: Clock<Event>,
     topology: Topology,
     machine: Machine,
-    softswitch: Softswitch,
-    terminals: Vec<Terminal>,
+    softswitch: Box<dyn Switch>,
+    terminals: Vec<Box<dyn Subscriber>>,
     judge: Judge,
     trace: Trace,
     mesh_rng: Rng,
@@ -97,8 +102,8 @@ impl World {
         let mapping = Arc::new(topology::mapping(&plan));
         let machine = Machine::new(mapping, plan.busy, part(plan.seed, "machine"), Instant::ZERO);
         let mut world = Self {
-            softswitch: softswitch(&plan),
-            terminals: terminals(&plan, &topology),
+            softswitch: cast::switch(&plan),
+            terminals: cast::subscribers(&plan, &topology),
             judge: Judge::new(&plan),
             trace: Trace::new(lines),
             mesh_rng: part(plan.seed, "mesh"),
@@ -126,7 +131,8 @@ impl World {
 
     /// Play to the end; `false` when there was so much wrong, or so much going on, that it was given up.
     fn play(&mut self) -> bool {
-        let limit = self.plan.end + AFTERWARDS;
+        let limit =
+            self.plan.end + if self.plan.speech == Speech::Sip { AFTERWARDS } else { LONG_AFTERWARDS };
         let mut events = 0;
         while let Some(event) = self.clock.advance(limit) {
             self.happen(event);
@@ -214,8 +220,8 @@ impl World {
 
     fn person(&mut self, who: Who) -> &mut dyn Endpoint {
         match who {
-            Who::Phone(n) => &mut self.terminals[n],
-            Who::Trunk => &mut self.softswitch,
+            Who::Phone(n) => &mut *self.terminals[n],
+            Who::Trunk => &mut *self.softswitch,
         }
     }
 
@@ -289,8 +295,10 @@ impl World {
 
     fn note(&mut self, now: Instant, datagram: &Datagram) {
         let Datagram { from, to, bytes } = datagram;
-        let sip = from.port() == SIP || to.port() == SIP || (6_000..6_100).contains(&to.port());
-        if sip {
+        let ports = [SIP, self.plan.speech.access_port(), self.plan.speech.core_port()];
+        let signaling =
+            ports.contains(&from.port()) || ports.contains(&to.port()) || (6_000..6_300).contains(&to.port());
+        if signaling {
             let text = bytes[..bytes.len().min(2_000)].escape_ascii().to_string().replace("\\r\\n", "\n    ");
             self.trace.note(now, bytes, format_args!("{from} -> {to}\n    {text}"));
         } else {
@@ -338,7 +346,7 @@ impl World {
     fn act(&mut self, now: Instant, action: Action) {
         self.trace.say(now, format_args!("* {action:?}"));
         match action {
-            Action::Register(phone) => self.with_phone(now, phone, Terminal::register),
+            Action::Register(phone) => self.with_phone(now, phone, |phone, now| phone.register(now)),
             Action::Vanish(phone) => self.judge.vanished_now(phone),
             Action::Rebind(site) => {
                 let nats = self.topology.nats[site].clone();
@@ -351,18 +359,20 @@ impl World {
             Action::Spray { attacker, packets } => self.spray(now, attacker, 0, packets),
             Action::Garbage { attacker, salt } => {
                 let from = SocketAddr::new(self.topology.attackers[attacker], SIP);
-                let to = SocketAddr::new(topology::ACCESS, SIP);
-                let bytes = attack::signaling(salt);
+                let speech = self.plan.speech;
+                let to = SocketAddr::new(topology::ACCESS, speech.access_port());
+                let bytes =
+                    if speech == Speech::Sip { attack::signaling(salt) } else { attack::gateway(salt) };
                 self.send(now, self.topology.internet, Datagram { from, to, bytes });
             }
             Action::Reload(change) => self.reload(now, change),
         }
     }
 
-    fn with_phone(&mut self, now: Instant, phone: usize, act: impl FnOnce(&mut Terminal, Instant)) {
+    fn with_phone(&mut self, now: Instant, phone: usize, act: impl FnOnce(&mut dyn Subscriber, Instant)) {
         let who = Who::Phone(phone);
         if !self.judge.vanished(who) {
-            act(&mut self.terminals[phone], now);
+            act(&mut *self.terminals[phone], now);
             self.attend(now, who);
         }
     }
@@ -373,7 +383,7 @@ impl World {
         }
         self.judge.calls(now, call, from, to);
         let callee = match to {
-            Who::Phone(n) => user(n),
+            Who::Phone(n) => cast::user(n),
             Who::Trunk => "+4930123456".into(),
         };
         let spec = CallSpec { talk: None, ..CallSpec::new(call, callee, Duration::ZERO) };
@@ -441,7 +451,7 @@ impl World {
             }
         }
         for phone in 0..self.terminals.len() {
-            self.with_phone(now, phone, Terminal::unregister);
+            self.with_phone(now, phone, |phone, now| phone.unregister(now));
         }
     }
 
@@ -482,46 +492,4 @@ impl World {
             }
         }
     }
-}
-
-fn user(phone: usize) -> String {
-    format!("u{phone}")
-}
-
-fn seed(plan: &Plan, name: &str) -> [u8; 32] {
-    let mut seed = [0; 32];
-    part(plan.seed, name).fill(&mut seed);
-    seed
-}
-
-fn watch(nets: &[&str]) -> Watch {
-    Watch::new(nets.iter().filter_map(|net| net.parse().ok()))
-}
-
-fn softswitch(plan: &Plan) -> Softswitch {
-    let config = SoftswitchConfig {
-        challenge: if plan.challenge { Challenge::Everything } else { Challenge::Nobody },
-        watch: watch(&["192.168.0.0/16", "100.64.0.0/10", "203.0.113.0/24", "198.51.100.0/24"]),
-        answering: Answering { answer_after: Duration::from_millis(300), ..Answering::default() },
-        ..SoftswitchConfig::new(SOFTSWITCH)
-    };
-    Softswitch::new(config, seed(plan, "softswitch"))
-}
-
-fn terminals(plan: &Plan, topology: &Topology) -> Vec<Terminal> {
-    let one = |(index, (phone, &(_, address))): (usize, (&super::plan::Phone, &(Zone, SocketAddr)))| {
-        let proxy = if address.is_ipv6() { topology::ACCESS6 } else { topology::ACCESS };
-        let config = TerminalConfig {
-            expires: phone.expires,
-            answering: Answering {
-                answer_after: phone.answer_after,
-                refuse: phone.busy.then_some(486),
-                ..Answering::default()
-            },
-            watch: watch(&["10.0.0.0/8"]),
-            ..TerminalConfig::new(user(index), address, SocketAddr::new(proxy, SIP))
-        };
-        Terminal::new(config, seed(plan, &format!("phone {index}")))
-    };
-    plan.phones.iter().zip(&topology.phones).enumerate().map(one).collect()
 }

@@ -31,7 +31,7 @@ impl Mgcp {
             cx.dropped(DropReason::Unmatched);
             return Err(Fault::PeerMisbehaved("an answer to nothing"));
         };
-        if !self.may_answer(key, &flow) {
+        if !self.may_answer(cx, key, &flow) {
             cx.dropped(DropReason::Untrusted);
             return Err(Fault::PeerMisbehaved("an answer from elsewhere"));
         }
@@ -59,10 +59,10 @@ impl Mgcp {
 
     /// May an answer to this command come from there? From any port of the gateway's address, because its NAT may have
     /// changed it; from any address of the call agent (RFC 3435 section 3.5).
-    fn may_answer(&self, key: Key, flow: &Flow) -> bool {
+    fn may_answer(&self, cx: &Cx<'_>, key: Key, flow: &Flow) -> bool {
         let Some(transaction) = self.transactions.get(key) else { return false };
         let gateway = self.gateways.get(transaction.gateway);
-        transaction.to.realm == flow.realm
+        Self::side(cx, flow) == transaction.toward
             && match transaction.toward {
                 Side::Access => transaction.to.remote.ip() == flow.remote.ip(),
                 Side::Core => gateway.is_some_and(|gateway| gateway.softswitch.accepts(flow.remote.ip())),
@@ -219,7 +219,7 @@ impl Mgcp {
         let agent = self.gateways.get(key)?.serves()?.ip();
         let session = match asked.session.take() {
             Some(session) => session,
-            None => self.open_session(cx, key, agent)?,
+            None => self.open_session(cx, key, agent, asked)?,
         };
         let connection = Connection {
             gateway: key,
@@ -229,6 +229,7 @@ impl Mgcp {
             session,
             mode: asked.mode.clone().unwrap_or_else(|| mode::SPEAKING.into()),
             coaxed: asked.coaxed,
+            realms: asked.realms?,
             said: [None, None],
             touched: cx.now,
         };

@@ -91,7 +91,7 @@ impl Mgcp {
             return Err(Refusal::VERB);
         }
         let (message, flow) = (command.message, command.flow);
-        let place = Place::of(&flow, command.bytes(), &command.endpoint);
+        let place = Place::of(cx, &flow, command.bytes(), &command.endpoint);
         let known = self.gateways.at(&place, &flow);
         known.into_iter().for_each(|key| self.hear(cx, key));
         let repeated =
@@ -227,7 +227,7 @@ impl Mgcp {
         match command.verb {
             Verb::Create if cx.draining => return Err(Refusal::DRAINING),
             Verb::Create if !command.message.descriptions.is_empty() => {
-                let opened = self.open_session(cx, key, command.flow.remote.ip());
+                let opened = self.open_session(cx, key, command.flow.remote.ip(), asked);
                 asked.session = Some(opened.ok_or(Refusal::FULL)?);
                 self.offer(cx, key, command, asked, rewrite)?;
             }

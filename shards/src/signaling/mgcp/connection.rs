@@ -5,6 +5,7 @@
 
 use super::gateway::Gateway;
 use super::names::fits;
+use super::transaction::Asked;
 use super::{Mgcp, mode};
 use crate::fault::Fault;
 use crate::media::Gate;
@@ -28,6 +29,8 @@ pub(super) struct Connection {
     /// The call agent's name for its call.
     pub(super) call: Box<[u8]>,
     pub(super) session: SessionKey,
+    /// Where that has its ports. Its gateway may be of another generation by now.
+    pub(super) realms: [RealmId; 2],
     /// As the call agent wants it.
     pub(super) mode: Box<[u8]>,
     /// The gateway was told to send, although its mode is to listen only.
@@ -70,8 +73,10 @@ impl Mgcp {
         cx: &mut Cx<'_>,
         key: Key,
         agent: std::net::IpAddr,
+        asked: &mut Asked,
     ) -> Option<SessionKey> {
         let gateway = self.gateways.get(key)?;
+        asked.realms = Some([gateway.access.id, gateway.core.id]);
         let session = cx.sessions.open(cx.now, &gateway.access, &gateway.core)?;
         cx.sessions.trust(cx.now, session, Side::Access, gateway.flow.remote.ip());
         cx.sessions.trust(cx.now, session, Side::Core, agent);
@@ -192,8 +197,8 @@ impl Mgcp {
 
     /// Is anything still running on this realm?
     pub(super) fn connects(&self, realm: RealmId) -> bool {
-        let on = |gateway: &Gateway| gateway.access.id == realm || gateway.core.id == realm;
-        self.gateways.iter().any(|(_, gateway)| !gateway.connections.is_empty() && on(gateway))
+        self.connections.iter().any(|(_, connection)| connection.realms.contains(&realm))
+            || self.transactions.opens(realm)
     }
 
     /// Is anything still running with this softswitch?

@@ -2,6 +2,7 @@
 //! gone. Audits change nothing, so they are safe at any time (section 4.1).
 
 use super::connection::Ended;
+use super::gateway::Gateway;
 use super::transaction::{Asked, Origin, Transaction};
 use super::{Mgcp, Wake};
 use crate::realm::{KeepaliveMethod, Realm, Softswitch};
@@ -151,7 +152,7 @@ impl Mgcp {
         let keys = self.gateways.iter().map(|(key, _)| key).collect::<Vec<_>>();
         for key in keys {
             let Some(gateway) = self.gateways.get_mut(key) else { continue };
-            let access = access_of(cx, &gateway.flow);
+            let access = access_of(cx, gateway);
             let agent = access.and_then(|realm| cx.mapping.agent(realm.id, Proto::Mgcp));
             let core = agent.and_then(|agent| cx.mapping.realm(agent.realm));
             let same = agent.filter(|agent| agent.name == gateway.softswitch.name);
@@ -160,6 +161,7 @@ impl Mgcp {
             gateway.leaving = new.is_none();
             match new {
                 Some(((access, agent), core)) => {
+                    gateway.flow.realm = access.id;
                     (gateway.access, gateway.core) = (access.clone(), core.clone());
                     gateway.softswitch = agent.clone();
                     let serves = gateway.agent.filter(|at| agent.accepts(at.ip()));
@@ -172,9 +174,10 @@ impl Mgcp {
     }
 }
 
-/// The access realm that listens where a gateway's messages arrive.
-fn access_of<'c>(cx: &'c Cx<'_>, flow: &Flow) -> Option<&'c std::sync::Arc<Realm>> {
-    cx.mapping.access_at(flow.transport, flow.local).filter(|realm| realm.id == flow.realm)
+/// The access realm that listens where a gateway's messages arrive, if it is still the one of that name.
+fn access_of<'c>(cx: &'c Cx<'_>, gateway: &Gateway) -> Option<&'c std::sync::Arc<Realm>> {
+    let Flow { transport, local, .. } = gateway.flow;
+    cx.mapping.access_at(transport, local).filter(|realm| realm.name == gateway.access.name)
 }
 
 /// Is the call agent to be told when a gateway is gone?

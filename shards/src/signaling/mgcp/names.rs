@@ -5,7 +5,7 @@
 //! A name that is a name, and nobody else's, stays as it is.
 
 use crate::signaling::Cx;
-use crate::types::{Flow, RealmId, ShardId};
+use crate::types::{Flow, ShardId};
 use crate::wire::mgcp::Endpoint;
 use crate::wire::parse_host_port;
 use data_encoding::BASE32_DNSSEC as BASE32;
@@ -21,7 +21,8 @@ const TRIES: u32 = 10_000;
 /// Who a gateway is, as far as its messages tell: gateways of one place are told apart by where they send from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
-    pub(super) realm: RealmId,
+    /// The name of its access realm: that stays when the realm's media ports, and with them its number, change.
+    realm: Box<str>,
     /// Its public address, where its domain is an address and says nothing beyond its NAT.
     ip: Option<IpAddr>,
     /// In lower case.
@@ -30,9 +31,10 @@ pub(super) struct Place {
 
 impl Place {
     /// The place that a command from the access side names.
-    pub(super) fn of(flow: &Flow, bytes: &[u8], name: &Endpoint) -> Self {
+    pub(super) fn of(cx: &Cx<'_>, flow: &Flow, bytes: &[u8], name: &Endpoint) -> Self {
         let ip = name.is_literal(bytes).then(|| flow.remote.ip().to_canonical());
-        Self { realm: flow.realm, ip, domain: name.domain.of(bytes).to_ascii_lowercase().into() }
+        let realm = cx.realm(flow).map(|realm| realm.name.as_str().into()).unwrap_or_default();
+        Self { realm, ip, domain: name.domain.of(bytes).to_ascii_lowercase().into() }
     }
 
     /// The shard that owns its gateways. Every shard finds the same one: from the source and name of a command, from the
@@ -67,7 +69,7 @@ impl Place {
     }
 
     fn octets(&self) -> Vec<u8> {
-        let place = format!("{} {:?} ", self.realm.0, self.ip);
+        let place = format!("{} {:?} ", self.realm, self.ip);
         [place.as_bytes(), &self.domain].concat()
     }
 }

@@ -30,6 +30,6 @@ pub(super) fn owner_of(cx: &Cx<'_>, flow: &Flow, bytes: &[u8]) -> Result<ShardId
     };
     Ok(match cx.realm(flow).map(|realm| realm.side) {
         Some(Side::Core) => owner_of_domain(cx, endpoint.domain.of(bytes)),
-        _ => Place::of(flow, bytes, &endpoint).owner(cx),
+        _ => Place::of(cx, flow, bytes, &endpoint).owner(cx),
     })
 }

@@ -9,7 +9,7 @@ use crate::session::SessionKey;
 use crate::signaling::Cx;
 use crate::signaling::guest::Guest;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, ShardId, Side};
+use crate::types::{Flow, Instant, RealmId, ShardId, Side};
 use crate::wire::mgcp::{MAX_TRANSACTION, Verb};
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -78,6 +78,8 @@ pub(super) struct Asked {
     pub(super) offer: Option<Vec<u8>>,
     /// The session of a connection that is to be.
     pub(super) session: Option<SessionKey>,
+    /// Where that has its ports.
+    pub(super) realms: Option<[RealmId; 2]>,
     /// The connections that it is about.
     pub(super) connections: SmallVec<[Key; 1]>,
     /// The restart method of RSIP makes an end of all connections.
@@ -171,6 +173,12 @@ impl Transactions {
     /// Does one of them send from this address, or answer from it?
     pub(super) fn uses(&self, local: std::net::SocketAddr) -> bool {
         self.table.iter().any(|(_, t)| t.to.local == local || t.back.is_some_and(|back| back.local == local))
+    }
+
+    /// Is a connection to be made on this realm?
+    pub(super) fn opens(&self, realm: RealmId) -> bool {
+        let there = |asked: &Asked| asked.realms.is_some_and(|realms| realms.contains(&realm));
+        self.table.iter().any(|(_, one)| one.asked.session.is_some() && there(&one.asked))
     }
 
     pub(super) fn len(&self) -> usize {

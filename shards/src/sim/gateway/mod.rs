@@ -1,0 +1,25 @@
+//! Media gateways behind NATs and who controls them: MGCP's call agent, H.248's media gateway controller.
+//!
+//! A gateway and a controller are the same whatever they speak: [`Language`] is all that differs. A telephone at a
+//! gateway's line is lifted and dials, the controller creates connections at both ends, rings the callee, and tells each end
+//! where the other one listens.
+
+mod call;
+mod controller;
+mod desk;
+pub(super) mod dial;
+mod exchange;
+pub(super) mod follow;
+mod gateway;
+mod language;
+mod line;
+mod mgcp;
+mod order;
+#[cfg(test)]
+mod tests;
+mod trunk;
+
+pub use controller::{Controller, ControllerConfig};
+pub use exchange::Repeats;
+pub use gateway::{Gateway, GatewayConfig};
+pub use language::Language;
