@@ -3,7 +3,8 @@
 mod support;
 
 use portolan_shards::io::DropReason;
-use portolan_shards::realm::{Mapping, Registration, Route, Softswitch};
+use portolan_shards::realm::{Mapping, PortRange, Realm, Registration, Route, Softswitch};
+use portolan_shards::types::RealmId;
 use std::sync::Arc;
 use std::time::Duration;
 use support::call::totals;
@@ -272,6 +273,36 @@ fn an_avalanche_of_restarts_reaches_the_call_agent_in_portions() {
     world.pass(seconds(1));
     let repeated = passed(&mut world);
     assert_eq!(repeated, 400 + 200, "those that passed are known, and more pass each second");
+}
+
+#[test]
+fn a_realm_whose_media_ports_change_keeps_its_gateways_and_their_calls() {
+    let mut world = World::new(gateways(4));
+    let name = world.restarts(NAT, 1, PRIVATE);
+    let create = |n: u32| {
+        format!("CRCX {n} aaln/{n}@{name} MGCP 1.0\nC: A\nM: sendrecv\n\n{}", audio("10.0.0.50:4000"))
+    };
+    let made = world.agent_sends(AGENT, CORE_AT, &create(1)).remove(0);
+    world.answered(&made, &format!("200 OK\nI: 1\n\n{}", audio("192.168.1.5:5004")));
+    let pending = world.agent_sends(AGENT, CORE_AT, &create(2)).remove(0);
+    let before = gateways(4);
+    let mut realm = Realm::clone(&before.realms[0]);
+    (realm.id, realm.media) = (RealmId(7), PortRange { first: 30_720, last: 31_743 });
+    let realms = vec![Arc::new(realm), before.realms[1].clone()];
+    world.reload(Mapping { generation: 2, realms, routes: vec![Route::all(RealmId(7), 0)], ..before });
+    assert_eq!((world.gateways(), totals(&mut world).0), (1, 2));
+    let answer =
+        world.answered(&pending, &format!("200 OK\nI: 2\n\n{}", audio("192.168.1.5:5006"))).remove(0);
+    assert!(answer.text().starts_with("200 2 "), "{}", answer.text());
+    let again = up(world.gateway_sends(NAT, &notify(9, PRIVATE))).remove(0);
+    assert_eq!(domain(&again), name, "it is the same one to its call agent");
+    for n in 1..3 {
+        let delete = format!("DLCX 1{n} aaln/{n}@{name} MGCP 1.0\nI: {n}\n");
+        let sent = world.agent_sends(AGENT, CORE_AT, &delete).remove(0);
+        assert_eq!(sent.flow.remote, addr(NAT));
+        world.answered(&sent, "250 OK\n");
+    }
+    assert_eq!(totals(&mut world), (0, 0));
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Language {
     /// A message in a few words.
     pub(super) fn summary(self, bytes: &[u8]) -> String {
         match self {
-            Self::Mgcp | Self::H248Text => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Mgcp => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
 }
