@@ -176,6 +176,11 @@ impl Gateways {
         self.families.get_mut(place)
     }
 
+    /// Those who came from elsewhere, and are not known yet.
+    pub(super) fn suspects(&mut self) -> impl Iterator<Item = &mut Suspect> {
+        self.families.values_mut().filter_map(|family| family.suspect.as_mut())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Gateway)> {
         self.table.iter()
     }

@@ -171,6 +171,11 @@ impl Mgcp {
                 None => {}
             }
         }
+        for suspect in self.gateways.suspects() {
+            let Flow { transport, local, .. } = suspect.flow;
+            let access = cx.mapping.access_at(transport, local);
+            suspect.flow.realm = access.map_or(suspect.flow.realm, |access| access.id);
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// Gateway `number` at `address` behind `controller`, named by its own address, with four lines and sixteen pairs of
+    /// Gateway `number` at `address` behind `controller`, named by its own address, with eight lines and sixteen pairs of
     /// audio ports from 16384 on.
     pub fn new(language: Language, number: u32, address: SocketAddr, controller: SocketAddr) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl GatewayConfig {
             controller,
             name: format!("[{}]", address.ip()),
             number,
-            lines: 4,
+            lines: 8,
             media: PortRange { first: 16_384, last: 16_415 },
             answering: Answering::default(),
             repeats: Repeats::default(),
@@ -146,10 +146,14 @@ impl Gateway {
         let (line, request) = (self.lines[at].name.clone(), self.lines[at].request);
         let connection = self.lines[at].connection.as_ref().map(|one| one.id.clone());
         let last = seen.last().cloned().unwrap_or(Seen::OnHook);
+        self.lines[at].guarded |= last == Seen::OnHook;
         self.say(now, line, Asked::Notify(at, last), What::Notify { request, seen, connection });
     }
 
     fn answered(&mut self, now: Instant, asked: Asked, answer: &Answer) {
+        if let Asked::Notify(at, Seen::OnHook) = asked {
+            self.lines[at].guarded = false;
+        }
         match asked {
             Asked::Restart(method) => self.restarted(now, method, answer.code),
             Asked::Notify(at, seen) if !answer.is_good() => self.unheard(now, at, &seen, answer.code),

@@ -22,6 +22,8 @@ const GIVEN_UP: u16 = 487;
 pub(super) struct Line {
     pub(super) name: String,
     pub(super) off_hook: bool,
+    /// The controller does not know yet that it was laid down: no other call is taken.
+    pub(super) guarded: bool,
     /// What it dials, and whether it has.
     pub(super) dial: Option<CallSpec>,
     pub(super) dialled: bool,
@@ -68,6 +70,7 @@ impl Line {
         Self {
             name,
             off_hook: false,
+            guarded: false,
             dial: None,
             dialled: false,
             request: 0,
@@ -80,7 +83,7 @@ impl Line {
 
     /// Does nobody use it?
     pub(super) const fn is_idle(&self) -> bool {
-        !self.off_hook && self.dial.is_none() && self.connection.is_none()
+        !self.off_hook && !self.guarded && self.dial.is_none() && self.connection.is_none()
     }
 
     /// Does it serve this call?
