@@ -243,7 +243,7 @@ mistakes! {
         "10:24+4 error: `batch_us` of 1001 is out of range | give 0 to 1000",
     ];
     one_way_media_judged_within_a_second: "admin: (listen" => "limits: (one_way_s: 1), admin: (listen", [
-        "10:26+1 error: `one_way_s` of 1 is out of range | give 2 to 3600",
+        "10:25+1 error: `one_way_s` of 1 is out of range | give 2 to 3600",
     ];
     one_way_media_not_judged: "admin: (listen" => "limits: (one_way_s: 0), admin: (listen", [];
     a_class_of_service_beyond_six_bits: "per_shard: 6000" => "per_shard: 6000, dscp: (media: 64)", [
