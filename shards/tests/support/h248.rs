@@ -1,5 +1,6 @@
 //! H.248 gateways behind NAT and their controller, as scripts, in text and in binary.
 
+use super::ber::ber;
 use super::{ACCESS, CORE, Sent, World, addr, mapping, realm};
 use portolan_shards::io::{Input, Listener};
 use portolan_shards::realm::{Mapping, PortRange, Realm, Route, Server, Softswitch};
@@ -17,6 +18,27 @@ pub(crate) const ACCESS_AT: &str = "198.51.100.10:2944";
 pub(crate) const PRIVATE: &str = "[192.168.1.5]:2944";
 /// What controllers call themselves.
 pub(crate) const MGC: &str = "[10.0.0.30]:2944";
+
+/// How messages are written: those of scripts are text, and sent as this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Text,
+    /// Session descriptions raw in octet strings.
+    Binary,
+    /// Session descriptions as IA5Strings in octet strings.
+    Wrapped,
+}
+
+impl Dialect {
+    pub(crate) const ALL: [Self; 3] = [Self::Text, Self::Binary, Self::Wrapped];
+
+    fn written(self, text: &[u8]) -> Vec<u8> {
+        match (self, std::str::from_utf8(text)) {
+            (Self::Text, _) | (_, Err(_)) => text.to_vec(),
+            (dialect, Ok(text)) => ber(text, dialect == Self::Wrapped),
+        }
+    }
+}
 
 fn with_h248(id: RealmId, name: &str, side: Side, address: &str) -> Realm {
     let h248 = match side {
@@ -137,6 +159,7 @@ impl World {
             Some(stream) => stream.shard,
             None => self.socket(flow.transport, flow.local).expect("a socket").0,
         };
+        let message = &self.dialect.written(message)[..];
         let framed = [&[3, 0][..], &(message.len() as u16 + 4).to_be_bytes(), message].concat();
         let bytes = if flow.stream.is_some() { &framed[..] } else { message };
         let now = self.now;

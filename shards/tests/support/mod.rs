@@ -1,6 +1,7 @@
 //! A shard in memory, with one access realm, one core realm and one softswitch.
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+pub(crate) mod ber;
 pub(crate) mod call;
 pub(crate) mod gateways;
 pub(crate) mod h248;
@@ -107,6 +108,8 @@ pub(crate) struct World {
     /// The 100s that shards answered at once.
     pub(crate) trying: Vec<Sent>,
     sent: Vec<Sent>,
+    /// How H.248 is written.
+    pub(crate) dialect: h248::Dialect,
 }
 
 impl World {
@@ -130,6 +133,7 @@ impl World {
             hung_up: Vec::new(),
             trying: Vec::new(),
             sent: Vec::new(),
+            dialect: h248::Dialect::Text,
         };
         (0..usize::from(mapping.shards)).for_each(|n| world.drain(n));
         world
