@@ -5,10 +5,11 @@ mod support;
 
 use portolan_shards::random::Rng;
 use portolan_shards::types::{Flow, Transport};
-use portolan_shards::wire::mgcp;
 use portolan_shards::wire::sip::Message;
+use portolan_shards::wire::{h248, mgcp};
 use std::time::Duration;
 use support::gateways::{ACCESS_AT, AGENT, CORE_AT, PRIVATE, gateways};
+use support::h248::Dialect;
 use support::{ACCESS, CORE, NAT, SOFTSWITCH, World, addr, mapping};
 
 const MESSAGES: [&str; 4] = [
@@ -155,6 +156,129 @@ fn the_same_seed_gives_the_same_trace_of_gateways_and_nothing_is_left() {
         let first = gateways_trace(seed, 3);
         assert!(first.len() > 200, "{}", first.len());
         assert!(first == gateways_trace(seed, 3), "seed {seed} is not reproducible");
+    }
+}
+
+const FROM_H248_GATEWAYS: [(&str, &str); 4] = [
+    (
+        "-",
+        "ServiceChange = ROOT { Services { Method = Restart, ServiceChangeAddress = 55555, Reason = \"901 Cold Boot\" } }",
+    ),
+    ("1", "Notify = aaln/1 { ObservedEvents = 7 { 19990729T22000000:al/of } }"),
+    ("-", "ServiceChange = rtp/1 { Services { Method = Forced, Reason = \"905 out\" } }"),
+    ("-", "ServiceChange = ROOT { Services { Method = Failover, Reason = \"909 MGC fails\" } }"),
+];
+
+const FROM_CONTROLLERS: [(&str, &str); 5] = [
+    (
+        "$",
+        "Add = aaln/1, Add = $ { Media { Stream = 1 { LocalControl { Mode = ReceiveOnly }, Local {\nv=0\nc=IN IP4 $\n\
+         m=audio $ RTP/AVP 0\n}, Remote {\nv=0\nc=IN IP4 10.0.0.50\nm=audio 4000 RTP/AVP 0\n} } } }",
+    ),
+    (
+        "1",
+        "Modify = rtp/1 { Media { Stream = 1 { LocalControl { Mode = SendReceive }, Local {\nv=0\nc=IN IP4 10.0.0.10\n\
+         m=audio 20480 RTP/AVP 0\n} } } }",
+    ),
+    ("*", "Subtract = *"),
+    ("1", "AuditValue = rtp/1 { Audit { Media } }"),
+    (
+        "-",
+        "ServiceChange = ROOT { Services { Method = HandOff, Reason = \"903 directed\", MgcIdToTry = [10.0.0.31]:2944 } }",
+    ),
+];
+
+/// What whoever got a request answers: as it was asked, with a description, an error, or nothing.
+fn h248_reply(rng: &mut Rng, sent: &support::Sent) -> Option<String> {
+    let message = h248::Message::parse(support::h248::bare(sent)).ok()?;
+    let request = message.transactions().iter().find(|t| t.kind == h248::Kind::Request)?;
+    let (_, command) = request.commands().last()?;
+    let verb = command.verb.token();
+    let (mid, id) = ("[192.168.1.5]:2944", request.id);
+    let inside = "v=0\nc=IN IP4 192.168.1.5\nm=audio 5004 RTP/AVP 0\n";
+    Some(match rng.below(4) {
+        0 => support::h248::reply(mid, id, "1", &format!("{verb} = rtp/1")),
+        1 => support::h248::reply(
+            mid,
+            id,
+            "1",
+            &format!("{verb} = rtp/1 {{ Media {{ Stream = 1 {{ Local {{\n{inside}}} }} }} }}"),
+        ),
+        2 => support::h248::text(mid, "Reply", id, "Error = 500 { \"no\" }"),
+        _ => return None,
+    })
+}
+
+/// The same play for H.248, in either encoding.
+fn h248_trace(seed: u8, damage: u64, dialect: Dialect) -> Vec<(std::net::SocketAddr, bytes::Bytes)> {
+    let mut world = World::new(support::h248::h248(2));
+    let mid = support::h248::PRIVATE;
+    let homes = [NAT, "203.0.113.9:2944"].map(|nat| world.h248_restarts(nat, mid));
+    let (mut rng, mut trace) = (Rng::new([seed; 32]), Vec::new());
+    let mut waiting: Vec<(Flow, Vec<u8>)> = Vec::new();
+    for n in 10..400 {
+        let core = rng.below(2) == 0;
+        let (context, command) = match core {
+            true => FROM_CONTROLLERS[rng.below(5) as usize],
+            false => FROM_H248_GATEWAYS[rng.below(4) as usize],
+        };
+        let text = support::h248::request(if core { support::h248::MGC } else { mid }, n, context, command);
+        let mut bytes = dialect.written(text.replace('\n', "\r\n").as_bytes());
+        for _ in 0..rng.below(damage) {
+            let at = rng.below(bytes.len() as u64) as usize;
+            bytes[at] = rng.u64() as u8;
+        }
+        let home = homes[rng.below(2) as usize];
+        let mut sent = match core {
+            true if world.listens_at(home) => world.controller_sends(support::h248::CONTROLLER, home, &bytes),
+            true => Vec::new(),
+            false => world.h248_gateway_sends(NAT, &bytes),
+        };
+        if let Some((flow, answer)) = waiting.pop().filter(|(flow, _)| world.listens_at(flow.local)) {
+            sent.extend(world.h248_comes(flow, &answer));
+        }
+        sent.extend(world.pass(Duration::from_millis(rng.below(500))));
+        let answers = sent
+            .iter()
+            .filter_map(|sent| Some((sent.flow, dialect.written(h248_reply(&mut rng, sent)?.as_bytes()))));
+        waiting.extend(answers);
+        trace.extend(sent.into_iter().map(|sent| (sent.flow.remote, sent.bytes)));
+    }
+    trace
+        .extend(world.pass(Duration::from_secs(8000)).into_iter().map(|sent| (sent.flow.remote, sent.bytes)));
+    for shard in &mut world.shards {
+        let stats = shard.stats();
+        let left = (stats.sessions, stats.ports, stats.transactions, stats.gateways);
+        assert_eq!(left, (0, 0, 0, 0), "seed {seed}");
+    }
+    trace
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_of_h248_and_nothing_is_left() {
+    for (seed, dialect) in (0..6).zip(Dialect::ALL.into_iter().cycle()) {
+        let first = h248_trace(seed, 3, dialect);
+        assert!(first.len() > 200, "{}", first.len());
+        assert!(first == h248_trace(seed, 3, dialect), "seed {seed} is not reproducible");
+    }
+}
+
+#[test]
+fn every_output_of_h248_is_one_whole_message_without_an_address_of_the_other_side() {
+    for dialect in Dialect::ALL {
+        for (to, bytes) in h248_trace(99, 1, dialect).into_iter().chain(h248_trace(100, 3, dialect)) {
+            let read = h248::Message::parse(&bytes);
+            assert!(read.is_ok(), "{to}: {read:?} {}", String::from_utf8_lossy(&bytes));
+        }
+        for (to, bytes) in h248_trace(99, 1, dialect) {
+            let has = |what: &[u8]| bytes.windows(what.len()).any(|at| at == what);
+            let both = |text: &str, octets: &[u8]| has(text.as_bytes()) || has(octets);
+            let shown = match to.ip().to_string().starts_with("10.") {
+                true => both("192.168.1.5", &[192, 168, 1, 5]) || both("198.51.100.10", &[198, 51, 100, 10]),
+                false => both("10.0.0.", &[10, 0, 0]),
+            };
+            assert!(!shown, "{to}: {}", bytes.escape_ascii());
+        }
     }
 }
 

@@ -421,6 +421,20 @@ fn each_gateway_has_a_connection_of_its_own_to_its_controller() {
 }
 
 #[test]
+fn a_gateway_that_is_sent_to_another_controller_leaves_its_connection() {
+    for dialect in Dialect::ALL {
+        let mut world = World::new(by_tcp(1));
+        world.dialect = dialect;
+        let flow = connects(&mut world, NAT);
+        let first = up(world.h248_comes(flow, restart(PRIVATE, 1).as_bytes())).remove(0);
+        let redirect = "ServiceChange = ROOT { Services { MgcIdToTry = [10.0.0.31]:2944, Version = 1 } }";
+        world.h248_answers(&first, reply(MGC, 1, "-", redirect).as_bytes());
+        let second = up(world.h248_comes(flow, restart(PRIVATE, 2).as_bytes())).remove(0);
+        assert_eq!((second.flow.remote, &world.hung_up[..]), (addr(SECOND), &[first.flow][..]));
+    }
+}
+
+#[test]
 fn a_gateway_whose_connection_has_ended_is_known_by_the_next_one() {
     for dialect in Dialect::ALL {
         let mut world = World::new(by_tcp(2));

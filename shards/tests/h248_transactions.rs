@@ -9,8 +9,8 @@ use portolan_shards::wire::h248::{Body, Kind};
 use std::net::SocketAddr;
 use std::time::Duration;
 use support::h248::{
-    CONTROLLER, Dialect, MGC, PRIVATE, accepted, audio, choose, command, error, gateway_at, h248, ids, media,
-    mid, notify, read, reply, request, restart, text,
+    CONTROLLER, Dialect, MGC, PRIVATE, SECOND, accepted, audio, choose, command, error, gateway_at, h248,
+    ids, media, mid, notify, read, reply, request, restart, text,
 };
 use support::{ACCESS, CORE, Sent, World, addr};
 
@@ -62,6 +62,21 @@ fn a_request_is_carried_out_once_however_often_it_comes() {
             ACCESS,
             "the identifier may be used again"
         );
+    }
+}
+
+#[test]
+fn another_controller_may_use_an_identifier_again() {
+    for dialect in Dialect::ALL {
+        let mut world = World::new(h248(1));
+        world.dialect = dialect;
+        let home = world.h248_restarts(NAT, PRIVATE);
+        let down = ask(&mut world, home, &modify(3)).remove(0);
+        world.h248_answers(&down, modified(3).as_bytes());
+        let down = world.controller_sends(SECOND, home, modify(3).as_bytes()).remove(0);
+        assert_eq!(down.flow.remote, addr(NAT), "it is not answered by what the first one was told");
+        let up = world.h248_answers(&down, modified(3).as_bytes()).remove(0);
+        assert_eq!(up.flow.remote, addr(SECOND));
     }
 }
 

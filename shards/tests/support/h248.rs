@@ -32,7 +32,7 @@ pub(crate) enum Dialect {
 impl Dialect {
     pub(crate) const ALL: [Self; 3] = [Self::Text, Self::Binary, Self::Wrapped];
 
-    fn written(self, text: &[u8]) -> Vec<u8> {
+    pub(crate) fn written(self, text: &[u8]) -> Vec<u8> {
         match (self, std::str::from_utf8(text)) {
             (Self::Text, _) | (_, Err(_)) => text.to_vec(),
             (dialect, Ok(text)) => ber(text, dialect == Self::Wrapped),
@@ -140,6 +140,11 @@ impl World {
     fn socket(&self, transport: Transport, local: SocketAddr) -> Option<(ShardId, Listener)> {
         let at = |(_, l): &&(ShardId, Listener)| (l.transport, l.address) == (transport, local);
         self.listeners.iter().find(at).copied()
+    }
+
+    /// Does anybody listen there for datagrams?
+    pub(crate) fn listens_at(&self, local: SocketAddr) -> bool {
+        self.socket(Transport::Udp, local).is_some()
     }
 
     /// A gateway, seen as `from`, sends to our listener.

@@ -116,10 +116,7 @@ impl H248 {
     ) -> Result<(), Fault> {
         let message = draft.message;
         for (context, command) in message.transactions()[spot.at].commands() {
-            let Some(one) = asked.answered_by(context, command) else {
-                self.conceal(spot, Side::Access, draft, command).map_err(|_| UNREADABLE)?;
-                continue;
-            };
+            let Some(one) = asked.answered_by(context, command) else { continue };
             one.answered = true;
             if command.error.is_some() {
                 self.failed(cx, one, command);
@@ -139,7 +136,7 @@ impl H248 {
             asked.commands.iter_mut().filter(|one| !one.answered).for_each(|one| self.undo(cx, one));
         }
         asked.commands.iter_mut().for_each(|one| self.leftover(cx, one, whole));
-        Ok(())
+        self.conceal(spot, Side::Access, draft).map_err(|_| UNREADABLE)
     }
 
     /// Bearers are there, or are other ones than before.
@@ -169,9 +166,6 @@ impl H248 {
                     bearer.context = context;
                 }
             }
-        }
-        if reply.terminations.iter().any(|one| !one.is_exact()) {
-            self.conceal(spot, Side::Access, draft, reply).map_err(|_| UNREADABLE)?;
         }
         Ok(())
     }
@@ -205,12 +199,8 @@ impl H248 {
             }
             None => None,
         };
-        match (local, shown) {
-            (Some(local), Some(shown)) => draft.descriptions(spot.at, local, shown)?,
-            (Some(local), None) => {
-                self.conceal_one(spot, Side::Access, draft, local).map_err(|_| UNREADABLE)?;
-            }
-            (None, _) => {}
+        if let Some((local, shown)) = local.zip(shown) {
+            draft.descriptions(spot.at, local, shown)?;
         }
         if let Some(remote) = said.and_then(|said| said.remote.as_ref()) {
             self.show_remote(spot, draft, remote, bearer)?;
@@ -256,7 +246,7 @@ impl H248 {
         let said = bearer.and_then(|bearer| self.bearers.get(bearer)).filter(|b| b.said[1].is_some());
         match said {
             Some(_) => self.give_back(spot, draft, remote, bearer, Side::Core),
-            None => self.conceal_one(spot, Side::Access, draft, remote).map_err(|_| UNREADABLE),
+            None => Ok(()),
         }
     }
 
@@ -299,9 +289,8 @@ impl H248 {
                 let how = (Side::Access, Role::Repeat);
                 description::anchor(gateway.reading(), cx, session, how, &groups).ok()
             });
-            match shown {
-                Some(shown) => draft.descriptions(spot.at, local, shown)?,
-                None => self.conceal_one(spot, Side::Access, draft, local).map_err(|_| UNREADABLE)?,
+            if let Some(shown) = shown {
+                draft.descriptions(spot.at, local, shown)?;
             }
         }
         Ok(())

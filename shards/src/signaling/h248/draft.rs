@@ -6,6 +6,7 @@ use super::transaction::Transaction;
 use crate::fault::Fault;
 use crate::table::Key;
 use crate::types::Flow;
+use crate::wire::Span;
 use crate::wire::h248::{Description, Edit, Group, Keep, Message, Mid, Mode, ServiceChange, Stream};
 
 /// Where we are in a message.
@@ -26,6 +27,8 @@ pub(super) struct Draft<'m, 'b> {
     mid: Mid,
     /// The restart in it was counted when its gateway was let in.
     pub(super) counted: bool,
+    /// Descriptions that were looked at, whether they are others now or not.
+    seen: Vec<Span>,
     /// Changes, by transaction.
     changes: Vec<(usize, Change<'m>)>,
     /// What goes where.
@@ -46,8 +49,9 @@ enum Change<'m> {
 impl<'m, 'b> Draft<'m, 'b> {
     /// No changes yet but the name.
     pub(super) fn new(message: &'m Message<'b>, mid: Mid) -> Self {
-        let (changes, onward, begun, answers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { message, mid, counted: false, changes, onward, begun, answers }
+        let (seen, changes, onward) = (Vec::new(), Vec::new(), Vec::new());
+        let (begun, answers) = (Vec::new(), Vec::new());
+        Self { message, mid, counted: false, seen, changes, onward, begun, answers }
     }
 
     /// A session description of this transaction is another one.
@@ -60,11 +64,17 @@ impl<'m, 'b> Draft<'m, 'b> {
         group: &Group,
         sdp: Vec<u8>,
     ) -> Result<(), Fault> {
+        self.seen.push(group.span);
         if *self.message.sdp(group) != sdp[..] {
             Edit::new(self.message).description(group, &sdp)?;
             self.changes.push((transaction, Change::Description(*group, sdp)));
         }
         Ok(())
+    }
+
+    /// Was this description looked at?
+    pub(super) fn has_seen(&self, group: &Group) -> bool {
+        self.seen.contains(&group.span)
     }
 
     /// All alternatives of a descriptor are others.

@@ -203,12 +203,7 @@ impl Gateways {
     pub(super) fn remove(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Gateway> {
         let gone = self.table.remove(key)?;
         self.homes.remove(&gone.home);
-        if let Some(line) = gone.line {
-            self.lines.retain(|_, of| *of != key);
-            if cx.streams.forget(&line) {
-                cx.out.push_back(Output::Disconnect(line));
-            }
-        }
+        gone.line.iter().for_each(|line| self.hang_up(cx, line));
         if let Some(family) = self.families.get_mut(&gone.place) {
             family.members.retain(|member| *member != key);
             if family.members.is_empty() {
@@ -264,11 +259,23 @@ impl Gateways {
         let gateway = self.table.get_mut(key)?;
         let server = gateway.serves()?.clone();
         let flow = cx.toward(gateway.lane, &gateway.core, gateway.home, &server);
+        let before = gateway.line.take_if(|line| line.stream != flow.stream);
         if let Some(stream) = flow.stream {
             gateway.line = Some(flow);
             self.lines.insert(stream, key);
         }
+        before.into_iter().for_each(|line| self.hang_up(cx, &line));
         Some(flow)
+    }
+
+    /// A connection to a controller is of no more use.
+    fn hang_up(&mut self, cx: &mut Cx<'_>, line: &Flow) {
+        if let Some(stream) = line.stream {
+            self.lines.remove(&stream);
+        }
+        if cx.streams.forget(line) {
+            cx.out.push_back(Output::Disconnect(*line));
+        }
     }
 
     /// A connection to a controller is no more: whose it was.

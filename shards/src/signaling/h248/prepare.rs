@@ -34,7 +34,6 @@ impl H248 {
                 for stream in &command.streams {
                     self.propose(cx, spot, draft, stream, asked)?;
                 }
-                return Ok(());
             }
             Verb::Subtract => {
                 let (terminations, context) = (&command.terminations[..], asked.context);
@@ -46,7 +45,7 @@ impl H248 {
             Verb::ServiceChange => self.change_downward(spot, draft, command, asked),
             Verb::AuditValue | Verb::AuditCapability => {}
         }
-        self.conceal(spot, Side::Core, draft, command)
+        Ok(())
     }
 
     /// What the controller says of one stream.
@@ -69,8 +68,6 @@ impl H248 {
             let settled = description::is_settled(&groups).map_err(Refusal::of_description)?;
             if settled && asked.termination().is_some() {
                 self.offer(cx, spot, draft, remote, groups, asked)?;
-            } else {
-                self.conceal_one(spot, Side::Core, draft, remote)?;
             }
         }
         if let Some(one) = asked.streams.last_mut() {
@@ -152,22 +149,18 @@ impl H248 {
         Ok(())
     }
 
-    /// Descriptions in a command that belong to no bearer that we know: `side` wrote them.
+    /// Descriptions in a transaction that belong to no bearer that we know: `side` wrote them.
     ///
     /// # Errors
     /// [`Refusal::of_description`] when one cannot be read; it must not be passed on.
-    pub(super) fn conceal(
-        &self,
-        spot: Spot,
-        side: Side,
-        draft: &mut Draft<'_, '_>,
-        command: &Command,
-    ) -> Result<(), Refusal> {
-        let both = command.streams.iter().flat_map(|stream| [&stream.local, &stream.remote]);
-        both.flatten().try_for_each(|description| self.conceal_one(spot, side, draft, description))
+    pub(super) fn conceal(&self, spot: Spot, side: Side, draft: &mut Draft<'_, '_>) -> Result<(), Refusal> {
+        let message = draft.message;
+        let streams = message.transactions()[spot.at].commands().flat_map(|(_, command)| &command.streams);
+        let mut both = streams.flat_map(|stream| [&stream.local, &stream.remote]).flatten();
+        both.try_for_each(|description| self.conceal_one(spot, side, draft, description))
     }
 
-    pub(super) fn conceal_one(
+    fn conceal_one(
         &self,
         spot: Spot,
         side: Side,
@@ -176,6 +169,9 @@ impl H248 {
     ) -> Result<(), Refusal> {
         let reading = self.gateways.get(spot.gateway).ok_or(Refusal::UNKNOWN)?.reading();
         for group in &description.groups {
+            if draft.has_seen(group) {
+                continue;
+            }
             let body = draft.message.sdp(group);
             let settled = description::is_settled(&Groups::from_iter([body.as_ref().into()]));
             let shown = match settled.map_err(Refusal::of_description)? {

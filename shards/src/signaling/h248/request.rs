@@ -27,6 +27,7 @@ impl H248 {
         let (message, toward) = (draft.message, from.other());
         let request = &message.transactions()[at];
         let name = Name { gateway: key, toward, id: request.id };
+        self.forget_anothers(name, flow);
         let result = match (self.transactions.named(name), from) {
             (Some(known), _) => return self.again(cx, known, flow),
             (None, _) if draft.begun.iter().any(|(_, begun)| begun.name == name) => {
@@ -48,6 +49,19 @@ impl H248 {
         let guest = self.gateways.get(key).filter(unproven).map(|_| guest_at(&flow));
         draft.send(at, to);
         draft.begun.push((at, begun(cx, name, Some(flow), to, guest, asked)));
+    }
+
+    /// Another controller may use an identifier again at once: what the first one asked is forgotten if it was answered.
+    fn forget_anothers(&mut self, name: Name, flow: Flow) {
+        let Some(key) = self.transactions.named(name) else { return };
+        let anothers = |t: &Transaction| {
+            t.done
+                && t.back
+                    .is_some_and(|back| name.toward == Side::Access && back.remote.ip() != flow.remote.ip())
+        };
+        if self.transactions.get(key).is_some_and(anothers) {
+            self.transactions.remove(key);
+        }
     }
 
     /// Is there room for one more transaction?
@@ -83,10 +97,10 @@ impl H248 {
         let mut asked = Asked { registers, ..Asked::default() };
         for (context, command) in request.commands() {
             let mut one = AskedCommand::new(context, command);
-            self.conceal(spot, Side::Access, draft, command)?;
             self.change_upward(spot, draft, command, &mut one);
             asked.commands.push(one);
         }
+        self.conceal(spot, Side::Access, draft)?;
         if registers && let Some(gateway) = self.gateways.get_mut(spot.gateway) {
             (gateway.encoding, gateway.version) = (draft.message.encoding, draft.message.version);
         }
@@ -114,12 +128,19 @@ impl H248 {
             let ready = self.prepare(cx, spot, draft, command, &mut one);
             asked.commands.push(one);
             if let Err(refusal) = ready {
-                // The gateway never hears of it: nothing ends.
-                asked.commands.iter_mut().for_each(|one| self.undo(cx, one));
-                return Err(refusal);
+                return Err(self.never_asked(cx, asked, refusal));
             }
         }
-        Ok(Some(asked))
+        match self.conceal(spot, Side::Core, draft) {
+            Ok(()) => Ok(Some(asked)),
+            Err(refusal) => Err(self.never_asked(cx, asked, refusal)),
+        }
+    }
+
+    /// The gateway never hears of a request: nothing ends.
+    fn never_asked(&self, cx: &mut Cx<'_>, mut asked: Asked, refusal: Refusal) -> Refusal {
+        asked.commands.iter_mut().for_each(|one| self.undo(cx, one));
+        refusal
     }
 
     /// A request that we know came again: it is answered as before, or sent on again.

@@ -93,8 +93,6 @@ impl H248 {
         let reply = &message.transactions()[spot.at];
         let mut accepted = reply.error.is_none() && reply.actions.iter().all(|action| action.error.is_none());
         for (context, command) in reply.commands() {
-            let unreadable = Fault::Malformed("a description of a controller");
-            self.conceal(spot, Side::Core, draft, command).map_err(|_| unreadable)?;
             accepted &= command.error.is_none();
             let one = asked.answered_by(context, command);
             if let Some(change) = &command.service_change {
@@ -110,7 +108,8 @@ impl H248 {
         if accepted {
             self.prove(cx, spot);
         }
-        Ok(())
+        let unreadable = Fault::Malformed("a description of a controller");
+        self.conceal(spot, Side::Core, draft).map_err(|_| unreadable)
     }
 
     /// What a controller's reply to a ServiceChange says of addresses.
