@@ -140,7 +140,7 @@ fn several_transactions_of_a_message_are_parted_and_their_replies_split_and_merg
         &notify(PRIVATE, 5)[8..].split_once('\n').expect("a line").1
     );
     let up = world.h248_gateway_sends(NAT, mixed.as_bytes());
-    assert_eq!(up.iter().map(|sent| kinds(sent)).collect::<Vec<_>>(), [[Kind::Reply], [Kind::Request]]);
+    assert_eq!(up.iter().map(kinds).collect::<Vec<_>>(), [[Kind::Reply], [Kind::Request]]);
 }
 
 #[test]
