@@ -54,8 +54,10 @@ pub(crate) fn loopback(wanted: Wanted<'_>) -> anyhow::Result<Loopback> {
 
 fn text(wanted: Wanted<'_>, tls: &Tls) -> String {
     let mut text = LOOPBACK.replace("\"127.0.", &format!("\"{}.", wanted.network));
-    if wanted.speech.proto() == Proto::Mgcp {
-        text = mgcp(&text);
+    match wanted.speech.proto() {
+        Proto::Sip => {}
+        Proto::Mgcp => text = mgcp(&text),
+        Proto::H248 => return h248(&text, wanted),
     }
     let files = tls
         .certificate
@@ -90,6 +92,17 @@ fn mgcp(text: &str) -> String {
         .replace("realm: \"core\", targets", softswitch)
         .replace("3.1:5060\"", "3.1:2727\"")
         .replace("example.net", "gw.example.net")
+}
+
+/// The same where gateways speak H.248.
+fn h248(text: &str, wanted: Wanted<'_>) -> String {
+    let softswitch = "protocol: H248, realm: \"core\", targets";
+    let carried = if wanted.core == Transport::Tcp { ";transport=tcp" } else { "" };
+    text.replace("sip: [Udp(5060)], per_shard: 6000", "gateways: (14000, 15999)")
+        .replace("sip: [Udp(5060)]", "h248: [Udp(2944), Tcp(2944)]")
+        .replace("realm: \"core\", targets", softswitch)
+        .replace("3.1:5060\"", &format!("3.1:2944{carried}\""))
+        .replace(", domain: \"example.net\"", "")
 }
 
 /// A certificate for the access address and the softswitch, which both sides trust because they are told to.

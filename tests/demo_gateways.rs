@@ -65,6 +65,42 @@ fn mgcp_gateways_of_one_name_and_one_public_address_are_told_apart() {
 }
 
 #[test]
+fn h248_gateways_behind_symmetric_nats_call_each_other_and_a_trunk_in_text_and_in_binary() {
+    for (network, proto) in [("127.120", "h248-text"), ("127.121", "h248-binary")] {
+        let run = demo(network, &format!("--proto {proto} --shards 2"));
+        assert_good(&run);
+        for step in ["Add recvonly", "200 Add (SDP)", "Modify sendrecv (SDP)", "Subtract"] {
+            assert!(run.1.contains(step), "{proto} {step}\n{}", run.1);
+        }
+    }
+}
+
+#[test]
+fn h248_goes_by_connections_on_either_side() {
+    for (network, options) in [
+        ("127.122", "h248-text --transport tcp --core-transport tcp"),
+        ("127.123", "h248-binary --transport tcp --core-transport udp"),
+        ("127.124", "h248-binary --transport udp --core-transport tcp"),
+    ] {
+        assert_good(&demo(network, &format!("--proto {options}")));
+    }
+}
+
+#[test]
+fn h248_gateways_are_reached_behind_each_kind_of_nat_with_one_shard_or_eight() {
+    for (network, nat, shards) in
+        [("127.125", "full", 1), ("127.126", "restricted", 8), ("127.127", "port", 2)]
+    {
+        assert_good(&demo(network, &format!("--proto h248-text --nat {nat} --shards {shards}")));
+    }
+}
+
+#[test]
+fn h248_gateways_of_one_name_and_one_public_address_are_told_apart() {
+    assert_good(&demo("127.128", "--proto h248-binary --namesakes"));
+}
+
+#[test]
 fn what_does_not_carry_mgcp_is_refused() {
     let (good, text, _) = demo("127.119", "--proto mgcp --transport tcp");
     assert!(!good && text.contains("TCP does not carry MGCP"), "{text}");

@@ -132,6 +132,10 @@ pub enum ProtoOption {
     Sip,
     /// MGCP (RFC 3435).
     Mgcp,
+    /// H.248 in text.
+    H248Text,
+    /// H.248 in binary.
+    H248Binary,
 }
 
 impl ProtoOption {
@@ -140,6 +144,8 @@ impl ProtoOption {
         match self {
             Self::Sip => Speech::Sip,
             Self::Mgcp => Speech::Gateways(Language::Mgcp),
+            Self::H248Text => Speech::Gateways(Language::H248Text),
+            Self::H248Binary => Speech::Gateways(Language::H248Binary),
         }
     }
 }

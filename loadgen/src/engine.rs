@@ -17,7 +17,7 @@ use portolan_shards::sim::{
     Answering, CallSpec, Controller, ControllerConfig, Endpoint, Event, Kind, Ladder, Lane, Language, Out,
     Role, Script, Softswitch, SoftswitchConfig, Switch, Watch,
 };
-use portolan_shards::types::{Instant, Transport};
+use portolan_shards::types::{Instant, Proto, Transport};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -115,7 +115,11 @@ impl<'a> Engine<'a> {
         let mut engine = Self {
             plan,
             epoch: std::time::Instant::now(),
-            streams: Streams::new(sockets.registry().context("cannot poll")?, contexts(plan)?),
+            streams: Streams::new(
+                sockets.registry().context("cannot poll")?,
+                contexts(plan)?,
+                plan.speech.proto() == Proto::H248,
+            ),
             heard: Vec::new(),
             sockets,
             timers: Timers::new(terminals.all.len() + 1, lateness),
@@ -485,7 +489,7 @@ fn switch(plan: &Plan) -> Box<dyn Switch> {
 
 fn controller(plan: &Plan, language: Language) -> Controller {
     let config = ControllerConfig {
-        gateways: plan.core,
+        gateways: plan.core.and_then(|core| language.shared(core)),
         media: TRUNK,
         answering: Answering { answer_after: plan.answer_after, ..Answering::default() },
         watch: Watch::new(plan.secret_from_core()),

@@ -1,4 +1,5 @@
-//! Connections of terminals and softswitch: TCP, and TLS over it (RFC 3261 sections 18 and 26.2).
+//! Connections of terminals and softswitch, gateways and controller: TCP, and TLS over it (RFC 3261 sections 18 and 26.2;
+//! H.248.1 annex D.2).
 //!
 //! A message goes by the connection of its sender with its destination; without one, it is dialled. The pings of
 //! RFC 5626 section 4.4.1 are answered here.
@@ -23,6 +24,9 @@ const LISTENER: usize = FIRST - 1;
 /// Room for connections that nobody has accepted yet.
 const BACKLOG: i32 = 4096;
 const PONG: &[u8] = b"\r\n";
+/// What a packet of RFC 1006 begins with: version 3, and a reserved octet. Its length follows, these four octets included.
+const TPKT: [u8; 2] = [3, 0];
+const TPKT_HEADER: usize = 4;
 
 /// What a connection brought.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub(crate) enum What {
 /// All connections of a run.
 pub(crate) struct Streams {
     registry: Registry,
+    /// Messages are packets of RFC 1006.
+    packets: bool,
     listener: Option<(TcpListener, Transport, usize)>,
     lines: Slab<Line>,
     by_peer: HashMap<(usize, SocketAddr), usize>,
@@ -65,14 +71,16 @@ struct Line {
     /// Octets of messages that are not whole.
     inbound: Vec<u8>,
     framer: Framer,
+    packets: bool,
     /// Octets that the kernel has not taken yet.
     outbound: Vec<u8>,
 }
 
 impl Streams {
-    pub(crate) fn new(registry: Registry, contexts: Contexts) -> Self {
+    /// `packets`: messages are packets of RFC 1006.
+    pub(crate) fn new(registry: Registry, contexts: Contexts, packets: bool) -> Self {
         let (listener, lines, by_peer) = Default::default();
-        Self { registry, listener, lines, by_peer, contexts, buffer: vec![0; 16 << 10] }
+        Self { registry, packets, listener, lines, by_peer, contexts, buffer: vec![0; 16 << 10] }
     }
 
     /// Is this token one of ours?
@@ -117,6 +125,10 @@ impl Streams {
             Some(&key) => key,
             None => self.dial(endpoint, transport, from, to)?,
         };
+        if self.packets {
+            let length = u16::try_from(bytes.len() + TPKT_HEADER).map_err(io::Error::other)?;
+            return self.lines[key].say(&[&TPKT[..], &length.to_be_bytes(), bytes].concat());
+        }
         self.lines[key].say(bytes)
     }
 
@@ -168,7 +180,8 @@ impl Streams {
         let _ = socket.set_nodelay(true);
         self.registry.register(&mut socket, Token(FIRST + key), Interest::READABLE | Interest::WRITABLE)?;
         let (inbound, framer, outbound) = Default::default();
-        entry.insert(Line { socket, endpoint, peer, tls, inbound, framer, outbound });
+        let packets = self.packets;
+        entry.insert(Line { socket, endpoint, peer, tls, inbound, framer, packets, outbound });
         self.by_peer.insert((endpoint, peer), key);
         Ok(key)
     }
@@ -248,6 +261,9 @@ impl Line {
 
     /// Cut what has come into messages, and answer pings.
     fn frames(&mut self, heard: &mut Vec<Heard>) -> io::Result<()> {
+        if self.packets {
+            return self.packets(heard);
+        }
         let mut at = 0;
         let (endpoint, peer) = (self.endpoint, self.peer);
         let pings = loop {
@@ -270,6 +286,23 @@ impl Line {
         };
         self.inbound.drain(..at);
         pings
+    }
+
+    /// Cut what has come into packets of RFC 1006.
+    fn packets(&mut self, heard: &mut Vec<Heard>) -> io::Result<()> {
+        while let Some(&[version, reserved, high, low]) = self.inbound.first_chunk::<TPKT_HEADER>() {
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            if [version, reserved] != TPKT || length < TPKT_HEADER {
+                return Err(io::Error::other("no packet of RFC 1006"));
+            }
+            if self.inbound.len() < length {
+                break;
+            }
+            let packet: Vec<u8> = self.inbound.drain(..length).collect();
+            let what = What::Message(packet[TPKT_HEADER..].to_vec());
+            heard.push(Heard { endpoint: self.endpoint, peer: self.peer, what });
+        }
+        Ok(())
     }
 
     fn outbound_pong(&mut self) -> io::Result<()> {
@@ -315,7 +348,7 @@ mod tests {
     fn a_ping_is_answered_and_messages_are_cut_apart() {
         let mut poll = Poll::new().expect("poll");
         let contexts = Contexts::load(&Tls::default(), false, false).expect("contexts");
-        let mut streams = Streams::new(poll.registry().try_clone().expect("registry"), contexts);
+        let mut streams = Streams::new(poll.registry().try_clone().expect("registry"), contexts, false);
         let address: SocketAddr = "127.0.66.1:5060".parse().expect("address");
         streams.listen(address, Transport::Tcp, 7).expect("listen");
         let mut peer = std::net::TcpStream::connect(address).expect("connect");
@@ -331,5 +364,23 @@ mod tests {
         drop(peer);
         assert_eq!(hear(&mut poll, &mut streams)[0].what, What::Closed);
         assert_eq!(streams.len(), 0);
+    }
+
+    #[test]
+    fn packets_are_cut_apart_and_wrapped() {
+        let mut poll = Poll::new().expect("poll");
+        let contexts = Contexts::load(&Tls::default(), false, false).expect("contexts");
+        let mut streams = Streams::new(poll.registry().try_clone().expect("registry"), contexts, true);
+        let address: SocketAddr = "127.0.66.2:2944".parse().expect("address");
+        streams.listen(address, Transport::Tcp, 7).expect("listen");
+        let mut peer = std::net::TcpStream::connect(address).expect("connect");
+        peer.write_all(&[3, 0, 0, 6, b'a', b'b', 3, 0, 0, 5, b'c', 3, 0]).expect("write");
+        let heard: Vec<_> = hear(&mut poll, &mut streams).into_iter().map(|heard| heard.what).collect();
+        assert_eq!(heard, [What::Message(b"ab".to_vec()), What::Message(b"c".to_vec())]);
+        let (there, here) = (peer.local_addr().expect("address"), address);
+        streams.send((7, Transport::Tcp), here, there, b"xyz").expect("send");
+        let mut got = [0; 7];
+        peer.read_exact(&mut got).expect("read");
+        assert_eq!(&got, b"\x03\x00\x00\x07xyz");
     }
 }

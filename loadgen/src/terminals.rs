@@ -119,7 +119,7 @@ const MEDIA: PortRange = PortRange { first: 16_384, last: 16_384 + 2 * LINES - 1
 fn gateway(plan: &Plan, language: Language, index: u32) -> Gateway {
     let plain = GatewayConfig::new(language, index, address(plan, index), plan.access);
     let config = GatewayConfig {
-        name: if plan.namesakes { "[192.168.1.1]".into() } else { plain.name.clone() },
+        name: if plan.namesakes { language.name("[192.168.1.1]") } else { plain.name.clone() },
         transport: plan.transport_of(index),
         lines: LINES,
         media: MEDIA,

@@ -2,7 +2,8 @@
 
 use portolan_loadgen::tls::Tls;
 use portolan_loadgen::{Mix, Plan, Scenario, run};
-use portolan_shards::sim::Challenge;
+use portolan_shards::sim::plan::Speech;
+use portolan_shards::sim::{Challenge, Language};
 use portolan_shards::types::Transport;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -98,4 +99,43 @@ fn every_kind_of_call_is_what_it_must_be() {
     assert_eq!(report.calls.kinds.len(), 8, "{text}");
     assert_eq!(report.calls.kinds["call"].passed, 45 + 4, "a referral makes one more\n{text}");
     assert_eq!(report.calls.as_planned, 12, "{text}");
+}
+
+/// Gateways that speak so, and their controller at `host`.
+fn gateways(language: Language, host: u8) -> Plan {
+    let base = Plan::speaking(Speech::Gateways(language)).without_proxy();
+    let softswitch = SocketAddr::from(([127, 0, 60, host], base.softswitch.port()));
+    Plan { speech: base.speech, access: softswitch, softswitch, ..plan(host) }
+}
+
+#[test]
+fn gateways_and_their_controller_work_without_a_proxy() {
+    let all = [
+        (Language::Mgcp, Transport::Udp, "CRCX recvonly"),
+        (Language::H248Text, Transport::Udp, "Add recvonly"),
+        (Language::H248Binary, Transport::Tcp, "Add recvonly"),
+    ];
+    for (host, (language, transport, step)) in (7..).zip(all) {
+        let plan = Plan { transport, core_transport: transport, ..gateways(language, host) };
+        let report = run(&plan, |_| {}).expect("run");
+        let text = format!("{language:?}\n{}\n{:#?}", report.table(), report.findings);
+        assert!(report.is_good(), "{text}");
+        assert_eq!((report.calls.answered, report.calls.directions.len()), (16, 4), "{text}");
+        assert_eq!(report.rtp.sent, 16 * 2 * 30, "{text}");
+        assert!(report.ladder.contains(step), "{}", report.ladder);
+    }
+}
+
+#[test]
+fn kinds_of_calls_that_gateways_know_are_what_they_must_be() {
+    let text = "(name: \"a\", mix: [(weight: 2), (weight: 1, kind: Hold, talk_ms: 2400), (weight: 1, kind: Cancel), (weight: 1, kind: Busy)])";
+    let scenario = Scenario::parse(text, "x").expect("sound");
+    let plan = Plan { scenario, calls: 40, ..gateways(Language::Mgcp, 10) };
+    let report = run(&plan, |_| {}).expect("run");
+    let text = format!("{}\n{:#?}", report.table(), report.findings);
+    assert!(report.is_good(), "{text}");
+    assert_eq!((report.calls.as_planned, report.calls.kinds["hold"].passed), (16, 8), "{text}");
+    let strange = Scenario::parse("(name: \"b\", mix: [(weight: 1, kind: Refer)])", "x").expect("sound");
+    let refused = run(&Plan { scenario: strange, ..plan }, |_| {}).expect_err("no gateway refers");
+    assert!(refused.to_string().contains("refer"), "{refused}");
 }

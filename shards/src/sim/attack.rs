@@ -1,5 +1,6 @@
 //! What strangers send.
 
+use super::gateway::Language;
 use crate::random::Rng;
 
 /// Stands in every media packet of an attacker, so that one that gets through is known.
@@ -36,12 +37,17 @@ pub fn signaling(salt: u64) -> Vec<u8> {
     }
 }
 
-/// The same for a gateway's.
-pub fn gateway(salt: u64) -> Vec<u8> {
+/// The same for a gateway's, by what gateways speak.
+pub fn gateway(language: Language, salt: u64) -> Vec<u8> {
     let mut rng = Rng::new([salt as u8; 32]);
     let (id, line) = (1 + salt % 999_999_999, salt % 4);
+    if salt % 7 == 0 {
+        return noise(&mut rng);
+    }
+    if language != Language::Mgcp {
+        return language.stranger(id as u32, line as u32, salt);
+    }
     let text = match salt % 7 {
-        0 => return noise(&mut rng),
         1 => format!("CRCX {id} aaln/{line}@[192.168.1.10] MGCP 1.0\r\nC: 1\r\nM: sendrecv\r\n"),
         2 => format!("RSIP {id} *@[192.168.1.10] MGCP 1.0\r\nRM: restart\r\n"),
         3 => format!("NTFY {id} aaln/{line}@gw0.example.org MGCP 1.0\r\nX: 1\r\nO: L/hu\r\n"),

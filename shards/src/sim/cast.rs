@@ -54,8 +54,8 @@ fn subscriber(plan: &Plan, index: usize, phone: &Phone, address: SocketAddr) -> 
             let plain = GatewayConfig::new(language, index as u32, address, proxy);
             let name = match plan.sites[phone.site].names {
                 Names::Addresses => plain.name.clone(),
-                Names::Alike => "[192.168.1.1]".into(),
-                Names::Own => format!("gw{index}.example.org"),
+                Names::Alike => language.name("[192.168.1.1]"),
+                Names::Own => language.name(&format!("gw{index}.example.org")),
             };
             let config = GatewayConfig { name, answering, watch: secrets(Side::Core), ..plain };
             Box::new(Gateway::new(config, seed))
@@ -65,7 +65,7 @@ fn subscriber(plan: &Plan, index: usize, phone: &Phone, address: SocketAddr) -> 
 
 fn controller(plan: &Plan, language: Language) -> Controller {
     let config = ControllerConfig {
-        gateways: Some(SocketAddr::new(topology::CORE, language.gateway_port())),
+        gateways: language.shared(SocketAddr::new(topology::CORE, language.gateway_port())),
         answering: Answering { answer_after: Duration::from_millis(300), ..Answering::default() },
         watch: secrets(Side::Access),
         ..ControllerConfig::new(language, SocketAddr::new(SOFTSWITCH, language.controller_port()))

@@ -61,7 +61,7 @@ impl Ladder {
             return;
         }
         let labels = match (self.follow.as_mut(), std::str::from_utf8(bytes)) {
-            (Some(follow), _) => follow.labels(lane, bytes),
+            (Some(follow), _) => follow.labels(lane, peer, bytes),
             (None, Ok(text)) => self.belongs(text).then(|| label(text)).into_iter().collect(),
             (None, Err(_)) => Vec::new(),
         };

@@ -74,6 +74,7 @@ impl Speech {
             Self::Gateways(Language::Mgcp) if transport != Transport::Udp => {
                 Err(format!("{} does not carry MGCP", transport.token()))
             }
+            Self::Gateways(_) if transport == Transport::Tls => Err("TLS does not carry H.248".into()),
             _ => Ok(()),
         }
     }

@@ -138,6 +138,11 @@ pub fn mapping(plan: &Plan) -> Mapping {
     let access = |id, name: &str, address| Realm {
         sip: if proto == Proto::Sip { vec![(Transport::Udp, SIP)] } else { Vec::new() },
         mgcp: if proto == Proto::Mgcp { vec![plan.speech.access_port()] } else { Vec::new() },
+        h248: if proto == Proto::H248 {
+            vec![(Transport::Udp, plan.speech.access_port())]
+        } else {
+            Vec::new()
+        },
         keepalive: plan.keepalive,
         ..Realm::new(RealmId(id), name, Side::Access, address, PortRange { first: 20_480, last: 21_503 })
     };
@@ -145,6 +150,8 @@ pub fn mapping(plan: &Plan) -> Mapping {
         side: Side::Core,
         per_shard: (proto == Proto::Sip).then_some(6_000),
         per_shard_mgcp: (proto == Proto::Mgcp).then_some(6_200),
+        h248: Vec::new(),
+        gateways: (proto == Proto::H248).then_some(PortRange { first: 14_000, last: 14_999 }),
         ..access(1, "core", CORE)
     };
     let mut realms = vec![Arc::new(access(0, "access", ACCESS)), Arc::new(core)];

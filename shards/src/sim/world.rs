@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const AFTERWARDS: Duration = Duration::from_secs(1_000);
 /// The same with gateways, which are remembered for an hour when they do not answer.
 const LONG_AFTERWARDS: Duration = Duration::from_secs(9_000);
+/// Gateways hang up, and leave so much later.
+const GOODBYE: Duration = Duration::from_secs(40);
 /// More events than this are a storm.
 const STORM: u64 = 3_000_000;
 
@@ -70,6 +72,7 @@ enum Event {
     Spray { attacker: usize, sequence: u16, left: u16 },
     Look,
     End,
+    Leave,
 }
 
 /// Whoever has timers.
@@ -181,6 +184,7 @@ impl World {
                 }
             }
             Event::End => self.end(now),
+            Event::Leave => self.leave(now),
         }
     }
 
@@ -361,8 +365,10 @@ impl World {
                 let from = SocketAddr::new(self.topology.attackers[attacker], SIP);
                 let speech = self.plan.speech;
                 let to = SocketAddr::new(topology::ACCESS, speech.access_port());
-                let bytes =
-                    if speech == Speech::Sip { attack::signaling(salt) } else { attack::gateway(salt) };
+                let bytes = match speech {
+                    Speech::Sip => attack::signaling(salt),
+                    Speech::Gateways(language) => attack::gateway(language, salt),
+                };
                 self.send(now, self.topology.internet, Datagram { from, to, bytes });
             }
             Action::Reload(change) => self.reload(now, change),
@@ -450,7 +456,20 @@ impl World {
                 self.hang_up(now, call, by);
             }
         }
+        match self.plan.speech {
+            Speech::Sip => self.leave(now),
+            // A gateway that leaves forgets its calls: first they shall end as they should.
+            Speech::Gateways(_) => self.clock.after(GOODBYE, Event::Leave),
+        }
+    }
+
+    fn leave(&mut self, now: Instant) {
         for phone in 0..self.terminals.len() {
+            let calls = self.terminals[phone].calls();
+            let ended = self.plan.speech == Speech::Sip || self.judge.vanished(Who::Phone(phone));
+            if calls > 0 && !ended {
+                self.judge.blame(now, format!("gateway {phone} still has {calls} calls"));
+            }
             self.with_phone(now, phone, |phone, now| phone.unregister(now));
         }
     }

@@ -134,7 +134,7 @@ impl Controller {
         let known = self.names.get(&order.name).copied();
         match &order.what {
             What::Restart { method, number } => {
-                self.restarted(now, from, key, order, *method, known.or(*number))
+                self.restarted(now, from, key, order, *method, number.or(known))
             }
             What::Notify { seen, .. } => {
                 let Some(gateway) = known else {

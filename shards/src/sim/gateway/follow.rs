@@ -5,47 +5,59 @@ use super::dial;
 use super::language::Language;
 use super::order::{Message, Mode, Order, Restart, Seen, Told, What};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 /// Follows one call.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Follow {
     language: Language,
     call: u32,
-    /// Transactions of the call, by the side that they are on; what they ask, and of whom.
-    asked: Vec<(Lane, u32, &'static str, String)>,
-    /// Lines in the call, by the names that they have at the controller.
-    lines: BTreeSet<(String, String)>,
+    /// Transactions of the call.
+    asked: Vec<Asked>,
+    /// Lines and connections in the call, by the names that they and their gateways have at the controller.
+    names: BTreeSet<(String, String)>,
     /// What the controller asked to be told of these lines.
     requests: BTreeSet<u32>,
 }
 
+/// A transaction: its side, its number there, what it asks, of whose gateway.
+#[derive(Clone, Debug)]
+struct Asked {
+    lane: Lane,
+    id: u32,
+    verb: &'static str,
+    who: String,
+}
+
 impl Follow {
     pub(in super::super) fn new(language: Language, call: u32) -> Self {
-        let (lines, requests) = (BTreeSet::new(), BTreeSet::new());
-        Self { language, call, asked: Vec::new(), lines, requests }
+        let (names, requests) = Default::default();
+        Self { language, call, asked: Vec::new(), names, requests }
     }
 
-    /// What a datagram says of the call; nothing when it is of others.
-    pub(in super::super) fn labels(&mut self, lane: Lane, bytes: &[u8]) -> Vec<String> {
+    /// What a datagram between an endpoint and `peer` says of the call; nothing when it is of others.
+    pub(in super::super) fn labels(&mut self, lane: Lane, peer: SocketAddr, bytes: &[u8]) -> Vec<String> {
         let messages = self.language.read(bytes).unwrap_or_default();
-        messages.iter().filter_map(|message| self.label(lane, message)).collect()
+        messages.iter().filter_map(|message| self.label(lane, peer, message)).collect()
     }
 
-    fn label(&mut self, lane: Lane, message: &Message) -> Option<String> {
+    fn label(&mut self, lane: Lane, peer: SocketAddr, message: &Message) -> Option<String> {
         let Message { id, told } = message;
         if let Told::Order(order) = told {
-            return self.takes(lane, *id, order).then(|| {
+            let who = self.language.whose(&order.name, peer);
+            return self.takes(lane, *id, &who, order).then(|| {
                 let verb = self.language.verb(&order.what);
-                self.asked.push((lane, *id, verb, order.name.clone()));
+                self.asked.push(Asked { lane, id: *id, verb, who });
                 format!(" {verb}{} ", detail(&order.what))
             });
         }
-        let (.., verb, name) = self.asked.iter().find(|(at, asked, ..)| (*at, *asked) == (lane, *id))?;
-        let (verb, name) = (*verb, name.clone());
+        let asked = self.asked.iter().find(|asked| (asked.lane, asked.id) == (lane, *id))?;
+        let (verb, who) = (asked.verb, asked.who.clone());
         Some(match told {
             Told::Answer { answer, .. } => {
-                if let (Lane::Core, Some(line)) = (lane, &answer.line) {
-                    self.lines.insert((name, line.clone()));
+                if lane == Lane::Core {
+                    let (line, connection) = (answer.line.clone(), answer.connection.clone());
+                    self.names.extend(line.into_iter().chain(connection).map(|name| (who.clone(), name)));
                 }
                 let sdp = if answer.local.is_some() { " (SDP)" } else { "" };
                 format!(" {} {verb}{sdp} ", answer.code)
@@ -55,24 +67,28 @@ impl Follow {
         })
     }
 
-    fn takes(&mut self, lane: Lane, id: u32, order: &Order) -> bool {
-        let again = self.asked.iter().any(|(at, asked, ..)| (*at, *asked) == (lane, id));
-        let line = (order.name.clone(), order.line.clone());
+    fn takes(&mut self, lane: Lane, id: u32, who: &str, order: &Order) -> bool {
+        let across = self.language.keeps_numbers();
+        let again = self.asked.iter().any(|asked| asked.id == id && (across || asked.lane == lane));
+        let known = |name: &String| {
+            let meant = |(of, known): &(String, String)| of == who && self.language.is_meant(name, known);
+            lane == Lane::Core && self.names.iter().any(meant)
+        };
         let ours = match &order.what {
-            What::Create { number, .. } | What::Modify { number, .. } => *number == self.call,
-            What::Delete { number, .. } => *number == Some(self.call),
+            What::Create { number, .. } => *number == self.call,
+            What::Modify { number, connection, .. } => *number == self.call || known(connection),
+            What::Delete { number, connection, .. } => {
+                *number == Some(self.call) || connection.as_ref().is_some_and(known)
+            }
             What::Watch { request, .. } | What::Notify { request, .. } if self.requests.contains(request) => {
                 true
             }
             What::Notify { seen, .. } => seen.iter().any(|seen| self.is_dialled(seen)),
-            What::Watch { request, .. } => {
-                let known = lane == Lane::Core && self.lines.contains(&line);
-                known && self.requests.insert(*request)
-            }
+            What::Watch { request, .. } => known(&order.line) && self.requests.insert(*request),
             _ => false,
         };
-        if ours && lane == Lane::Core && !order.line.contains('$') {
-            self.lines.insert(line);
+        if ours && lane == Lane::Core && !order.line.contains(['$', '*']) {
+            self.names.insert((who.to_owned(), order.line.clone()));
         }
         ours || again
     }

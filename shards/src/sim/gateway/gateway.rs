@@ -63,7 +63,7 @@ impl GatewayConfig {
             transport: Transport::Udp,
             address,
             controller,
-            name: format!("[{}]", address.ip()),
+            name: language.name(&format!("[{}]", address.ip())),
             number,
             lines: 8,
             media: PortRange { first: 16_384, last: 16_415 },
@@ -114,7 +114,8 @@ impl Gateway {
     /// A gateway that is not in service yet. The same seed makes the same numbers and SSRCs.
     pub fn new(config: GatewayConfig, seed: [u8; 32]) -> Self {
         let place = (config.address, config.transport.is_reliable());
-        let desk = Desk::new(config.language, place, config.repeats, config.watch.clone(), seed);
+        let mut desk = Desk::new(config.language, place, config.repeats, config.watch.clone(), seed);
+        desk.me.clone_from(&config.name);
         let lines = (1..=config.lines).map(|n| Line::new(format!("{}{n}", config.language.line())));
         Self {
             desk,
@@ -346,11 +347,11 @@ impl Gateway {
 
     /// The lines whose connections are meant.
     fn connected(&self, order: &Order, id: Option<&str>, number: Option<u32>) -> Vec<usize> {
-        let all = order.line.contains('*');
+        let (all, language) = (order.line.contains('*'), self.config.language);
         let meant = |line: &Line| {
             (all || line.name == order.line)
                 && line.connection.as_ref().is_some_and(|one| {
-                    id.is_none_or(|id| one.id.eq_ignore_ascii_case(id))
+                    id.is_none_or(|id| language.is_meant(id, &one.id))
                         && number.is_none_or(|number| one.spec.call == number)
                 })
         };

@@ -4,6 +4,7 @@
 //! gateway's line is lifted and dials, the controller creates connections at both ends, rings the callee, and tells each end
 //! where the other one listens.
 
+mod ber;
 mod call;
 mod controller;
 mod desk;
@@ -11,6 +12,10 @@ pub(super) mod dial;
 mod exchange;
 pub(super) mod follow;
 mod gateway;
+mod h248;
+mod h248_binary;
+mod h248_text;
+mod items;
 mod language;
 mod line;
 mod mgcp;

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-const CONTROLLER: &str = "10.0.0.30:2727";
-const LANGUAGES: [Language; 1] = [Language::Mgcp];
+const LANGUAGES: [Language; 3] = [Language::Mgcp, Language::H248Text, Language::H248Binary];
 
 /// Two gateways and their controller on one network that loses, repeats and delays signaling.
 struct Room {
@@ -31,13 +30,12 @@ const HUB: usize = usize::MAX;
 
 impl Room {
     fn new(language: Language, loss: u64, copies: u64, seed: u8) -> Self {
-        let controller = Controller::new(ControllerConfig::new(language, at(CONTROLLER)), [seed; 32]);
+        let hub = SocketAddr::new(IpAddr::from([10, 0, 0, 30]), language.controller_port());
+        let controller = Controller::new(ControllerConfig::new(language, hub), [seed; 32]);
         let gateway = |number: u32| {
-            let address = SocketAddr::new(IpAddr::from([192, 168, 1, 10 + number as u8]), 2427);
-            Gateway::new(
-                GatewayConfig::new(language, number, address, at(CONTROLLER)),
-                [seed ^ number as u8; 32],
-            )
+            let address =
+                SocketAddr::new(IpAddr::from([192, 168, 1, 10 + number as u8]), language.gateway_port());
+            Gateway::new(GatewayConfig::new(language, number, address, hub), [seed ^ number as u8; 32])
         };
         let gateways = (0..2).map(gateway).collect();
         let (flying, events) = Default::default();
@@ -140,10 +138,6 @@ impl Room {
         let (caller, callee) = (&ended[&Role::Caller].0, &ended[&Role::Callee].0);
         assert_eq!((caller.missing_at(callee).1, callee.missing_at(caller).1), (0, 0), "call {number}");
     }
-}
-
-fn at(text: &str) -> SocketAddr {
-    text.parse().expect("address")
 }
 
 fn second_long(call: u32, to: &str) -> CallSpec {
