@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Judges what tshark saw on both sides of Portolan.
 
-judge.py [--protocol PROTOCOL] [--media N] [--call-id] [--sealed SIDE] ACCESS.pcapng CORE.pcapng
+judge.py [--protocol PROTOCOL] [--reader PYTHON] [--media N] [--call-id] [--sealed SIDE] ACCESS.pcapng CORE.pcapng
 
 0. Signaling on both sides: SIP, or what PROTOCOL says.
 1. No private address and no address of a NAT in any signaling on the core side; no core address on the access side.
-2. No malformed signaling message.
+2. No malformed signaling message. Binary H.248 is read by pycrate (in the Python that is --reader's), not by tshark.
 3. Media only on ports that were announced before, on both sides; on the core side both ends of it. Not on a side whose
    signaling is --sealed by TLS.
 4. No media packet changed on its way, and none invented.
@@ -17,6 +17,7 @@ Exit 0 if all hold; else each offence is a line.
 import argparse
 import collections
 import dataclasses
+import pathlib
 import re
 import subprocess
 import sys
@@ -46,12 +47,21 @@ PROTOCOLS = {
         farewell=re.compile(rb"\ADLCX |\A[45]\d\d \d+"),
         dissectors={"2427": "mgcp", "2727": "mgcp", "6200-6263": "mgcp"},
     ),
+    # Those of binary messages too, as text.
+    "h248": Protocol(
+        frozenset({2944, 2945, *range(30000, 31000)}),
+        mark=re.compile(rb"\A(?:MEGACO|!)/\d"),
+        farewell=re.compile(rb"\b(?:Subtract|S|Error|ER)\s*=|subtractReq|errorDescriptor"),
+        dissectors={"2944": "megaco"},
+    ),
 }
 # Two texts that a proxy must leave alone: the URI over which a client computed its digest, and the name that a client
 # gave its stream (RFC 5576), which its RTCP carries, too.
 HARMLESS = re.compile(rb'^(?:Proxy-)?Authorization:.*\buri="[^"]*"|^a=ssrc:\d+ cname:\S+')
 # With --call-id: a client that names itself in its Call-ID, which is opaque and passes.
 CALL_ID = re.compile(HARMLESS.pattern + rb"|^Call-ID:.*")
+# Octets before a message in a stream.
+TPKT = 4
 FIELDS = (
     "frame.number frame.time_epoch ip.src ipv6.src ip.dst ipv6.dst udp.srcport udp.dstport udp.payload tcp.srcport tcp.dstport tcp.payload icmp.type icmpv6.type _ws.malformed"
 ).split()
@@ -121,6 +131,7 @@ class Packet:
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--protocol", choices=PROTOCOLS, default="sip")
+    options.add_argument("--reader", default=sys.executable)
     options.add_argument("--media", type=int)
     options.add_argument("--call-id", action="store_true")
     options.add_argument("--sealed", action="append", default=[], choices=["access", "core"])
@@ -130,6 +141,8 @@ def main():
     protocol = PROTOCOLS[chosen.protocol]
     captures = ((chosen.access, ACCESS), (chosen.core, CORE))
     packets = sorted((p for path, side in captures for p in read(path, side, protocol)), key=lambda p: p.time)
+    if chosen.protocol == "h248":
+        packets = list(as_text(framed(packets), chosen.reader))
     signaling = [p for p in packets if not p.icmp and p.is_signaling]
     media = [p for p in packets if not p.icmp and not p.is_signaling]
     offences = [
@@ -181,6 +194,41 @@ def packet(row, side, protocol):
     )
 
 
+def framed(packets):
+    """Segments of streams become the messages in them (TPKT, RFC 1006 section 6), each when its last octet is there."""
+    streams = collections.defaultdict(bytes)
+    for p in packets:
+        if not p.stream:
+            yield p
+            continue
+        held = streams[p.side.name, p.ends] + p.payload
+        while len(held) >= TPKT and len(held) >= (length := int.from_bytes(held[2:TPKT], "big")) > TPKT:
+            yield dataclasses.replace(p, payload=held[TPKT:length])
+            held = held[length:]
+        streams[p.side.name, p.ends] = held
+    for (side, ends), held in streams.items():
+        if held:
+            sys.exit(f"{side} {ends}: {len(held)} octets at the end that are no whole message")
+
+
+def as_text(packets, reader):
+    """Binary messages of H.248 as text; what cannot be read is malformed."""
+    packets = list(packets)
+    binary = [p for p in packets if not p.icmp and p.is_signaling and p.payload and not p.protocol.mark.search(p.payload)]
+    command = [reader, pathlib.Path(__file__).with_name("h248_text.py")]
+    lines = "".join(f"{p.payload.hex()}\n" for p in binary)
+    texts = subprocess.run(command, input=lines, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    read = {id(p): text for p, text in zip(binary, texts, strict=True)}
+    for p in packets:
+        text = read.get(id(p))
+        if text is None:
+            yield p
+        elif text.startswith("malformed"):
+            yield dataclasses.replace(p, malformed=True)
+        else:
+            yield dataclasses.replace(p, payload=bytes.fromhex(text), malformed=False)
+
+
 def mute(signaling, sealed):
     """A side without one message proves nothing."""
     for side in (ACCESS, CORE):
@@ -209,15 +257,17 @@ def malformed(signaling):
 
 def announced(payload):
     """The addresses where the sender of an SDP wants its RTP and RTCP."""
-    session = re.split(rb"(?m)^m=", payload)
-    default = connection(session[0])
-    for media in session[1:]:
-        address = connection(media) or default
-        port = int(re.match(rb"\w+ (\d+)", media)[1])
-        rtcp = re.search(rb"(?m)^a=rtcp:(\d+)", media)
-        if address and port:
-            yield address, port
-            yield address, int(rtcp[1]) if rtcp else port + 1
+    for description in re.split(rb"(?m)^v=", payload)[1:]:
+        session = re.split(rb"(?m)^m=", description)
+        default = connection(session[0])
+        for media in session[1:]:
+            address = connection(media) or default
+            # A gateway may be asked to choose ("$").
+            port = int((re.match(rb"\w+ (\d+)", media) or [0, 0])[1])
+            rtcp = re.search(rb"(?m)^a=rtcp:(\d+)", media)
+            if address and port:
+                yield address, port
+                yield address, int(rtcp[1]) if rtcp else port + 1
 
 
 def connection(text):

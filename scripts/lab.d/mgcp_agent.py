@@ -135,7 +135,7 @@ def call(agent, names, voices, seconds):
         out.turn(back.answer.sdp)
         connections = [left, right, out, back]
     for voice, connection in zip(voices, (left, right)):
-        voice.sing_to(connection.answer.media(), seconds)
+        voice.sing_to(connection.answer.media())
     agent.ask("AUEP", left.endpoint)
     time.sleep(seconds + 0.6)
     return [connection.end() for connection in connections]
@@ -144,7 +144,8 @@ def call(agent, names, voices, seconds):
 def main():
     local, count, seconds, *rest = sys.argv[1:]
     agent = Agent(local, rtp.address(rest[0]) if rest else None)
-    voices = [rtp.Voice("left", "right", local), rtp.Voice("right", "left", local)]
+    pair = ("left", "right")
+    voices = [rtp.Voice(*names, float(seconds), local) for names in (pair, pair[::-1])]
     verdict = {"gateways": agent.restarted(int(count))}
     try:
         if len(verdict["gateways"]) != int(count):
