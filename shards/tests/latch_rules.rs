@@ -95,6 +95,11 @@ impl Leg {
         self.latch.receive(self.now, heard, &self.trust, PTIME, bench)
     }
 
+    /// Octets that are no media.
+    fn knock(&mut self, from: &str) {
+        self.latch.knock(self.now, addr(from), &self.trust);
+    }
+
     /// So many packets, 20 ms before each but the first; what became of the last.
     fn stream(&mut self, from: &str, ssrc: u32, first: u16, packets: u16) -> Heed {
         let mut last = self.hear(from, ssrc, first);
@@ -208,37 +213,47 @@ fn rule_5_an_address_that_never_answers_gets_250_packets() {
 #[test]
 fn rule_5_who_knocks_from_behind_nat_gets_250_packets_and_more_when_it_knocks_again() {
     let mut leg = Leg::new(PRIVATE);
-    let knock = |leg: &mut Leg, from: &str| leg.latch.knock(addr(from), &leg.trust);
     let sent = |leg: &mut Leg| (0..1_000).map_while(|_| leg.destination()).collect::<Vec<_>>();
-    knock(&mut leg, STRANGER);
-    knock(&mut leg, NEAR);
+    leg.knock(STRANGER);
+    leg.knock(NEAR);
     assert_eq!(sent(&mut leg), []);
     for from in [S, S2] {
-        knock(&mut leg, from);
+        leg.knock(from);
         assert_eq!(sent(&mut leg), [addr(from); 250]);
     }
     assert_eq!((leg.latch.source(), leg.latched()), (None, None), "it has taught nothing");
-    knock(&mut leg, S2);
+    leg.knock(S2);
     leg.describe("10.0.0.1:5000", false);
     assert_eq!(sent(&mut leg), [], "another announcement, another mapping");
     let mut leg = Leg::unarmed();
     leg.trust.add(ip(S));
-    knock(&mut leg, S);
+    leg.knock(S);
     leg.describe(PRIVATE, false);
     assert_eq!(sent(&mut leg), [addr(S); 250], "it may knock before its description is there");
 }
 
 #[test]
+fn rule_5_who_sends_only_what_it_hears_is_sent_to_from_its_first_packet_on() {
+    let mut leg = Leg::new(PRIVATE);
+    leg.knock(S);
+    assert_eq!(leg.destination(), Some(addr(S)));
+    assert_eq!((leg.hear(S, 1, 1), leg.destination()), (ACCEPT, Some(addr(S))));
+    let more = (0..1_000).map_while(|_| leg.destination()).count();
+    assert_eq!(more, 248, "within the budget still, unless it sends more");
+    assert_eq!((leg.stream(S, 1, 2, 3), leg.destination()), (LATCHED, Some(addr(S))));
+}
+
+#[test]
 fn rule_5_a_knock_is_nothing_beside_a_usable_announcement_or_a_source() {
     let mut leg = Leg::unarmed();
-    leg.latch.knock(addr(S), &leg.trust);
+    leg.knock(S);
     leg.describe(D, false);
-    leg.latch.knock(addr(S), &leg.trust);
+    leg.knock(S);
     assert_eq!(leg.destination(), Some(addr(D)));
     let mut leg = Leg::new(PRIVATE);
-    leg.latch.knock(addr(S2), &leg.trust);
+    leg.knock(S2);
     leg.stream(S, 1, 1, 4);
-    leg.latch.knock(addr(S2), &leg.trust);
+    leg.knock(S2);
     assert_eq!((leg.latched(), leg.destination()), (Some(addr(S)), Some(addr(S))));
 }
 

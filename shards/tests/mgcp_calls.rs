@@ -129,6 +129,10 @@ fn a_gateway_that_sends_only_what_it_hears_opens_its_nat_before_it_answers() {
         reaches(flows(&mut call.world, ACCESS, &access, NAT_MEDIA, 1), FAR),
         "and now it has something to send"
     );
+    assert!(
+        reaches(flows(&mut call.world, CORE, &media_of(&up), FAR, 2), NAT_MEDIA),
+        "and hears what comes next"
+    );
 }
 
 #[test]

@@ -117,6 +117,8 @@ struct Held {
     proven: bool,
     /// From before the last re-arm.
     stale: bool,
+    /// It has knocked before it sent media.
+    knocked: bool,
 }
 
 /// Packets of one SSRC in order.
@@ -167,6 +169,7 @@ impl Latch {
         self.contested = false;
         if let Peer::Held(held) = &mut self.peer {
             held.stale = true;
+            held.knocked &= !announced_changed;
             held.rank = trust.rank(held.addr);
         }
     }
@@ -191,7 +194,8 @@ impl Latch {
     /// opens its mapping so (RFC 6263 sections 4.1 and 4.5), and else nobody would ever begin. That teaches no more than where
     /// it may be sent to, within the budget, while nothing is learned and no usable address is announced. It may come before
     /// the description does.
-    pub fn knock(&mut self, from: Addr, trust: &Trust) {
+    pub fn knock(&mut self, now: Instant, from: Addr, trust: &Trust) {
+        self.settle(now, trust);
         let needed = trust.announced().is_none() && self.held().is_none();
         if needed && trust.rank(from) <= Rank::Host {
             (self.budget, self.peer) = (self.budget.max(BUDGET), Peer::Pinhole(from));
@@ -285,12 +289,17 @@ impl Latch {
         }
     }
 
-    fn announced(&mut self, trust: &Trust) -> Option<Addr> {
-        let pinhole = match self.peer {
+    /// Where the peer has knocked. What it hears there may be all that it has to send, so its first packet closes nothing.
+    fn pinhole(&self) -> Option<Addr> {
+        match self.peer {
             Peer::Pinhole(addr) => Some(addr),
-            _ => None,
-        };
-        let addr = trust.announced().or(pinhole)?;
+            Peer::Held(held) => held.knocked.then_some(held.addr),
+            Peer::Unheard => None,
+        }
+    }
+
+    fn announced(&mut self, trust: &Trust) -> Option<Addr> {
+        let addr = trust.announced().or(self.pinhole())?;
         if self.budget != UNLIMITED {
             self.budget = self.budget.checked_sub(1)?;
         }
@@ -395,6 +404,7 @@ impl Latch {
 
     fn take(&mut self, now: Instant, heard: &Heard, rank: Rank, proven: bool) -> Heed {
         let proven = proven || heard.rtp.is_none();
+        let knocked = self.pinhole() == Some(heard.from);
         self.rivals = false;
         self.resumed = false;
         self.peer = Peer::Held(Held {
@@ -404,6 +414,7 @@ impl Latch {
             rank,
             proven,
             stale: false,
+            knocked,
         });
         Heed::Accept(if proven { Event::Latched } else { Event::None })
     }

@@ -444,7 +444,7 @@ impl Facing {
     /// What is no RTP may have opened a NAT.
     fn knock(&mut self, arrival: &Arrival<'_>) {
         if self.rtp_profile && Rtp::parse_secure(arrival.packet).is_none() {
-            self.latch.knock(arrival.from, &self.trust);
+            self.latch.knock(arrival.now, arrival.from, &self.trust);
         }
     }
 
