@@ -252,6 +252,23 @@ fn a_controller_that_names_another_one_is_believed_and_stays_unseen() {
 }
 
 #[test]
+fn a_controller_that_names_itself_has_accepted_the_gateway() {
+    for (writes, names) in
+        [("controller", "controller"), (MGC, MGC), ("controller", MGC), (MGC, "[10.0.0.30]")]
+    {
+        let mut world = World::new(h248(1));
+        let sent = world.h248_gateway_sends(NAT, restart(PRIVATE, 1).as_bytes()).remove(0);
+        let itself = format!("ServiceChange = ROOT {{ Services {{ MgcIdToTry = {names} }} }}");
+        let back = world.h248_answers(&sent, reply(writes, 1, "-", &itself).as_bytes()).remove(0);
+        let change = command(&back).service_change.expect("a ServiceChange");
+        assert_eq!(change.mgc.map(|mgc| mgc.to_string()).as_deref(), Some("[198.51.100.10]:2944"));
+        assert_eq!(world.h248_gateways(), 1, "{writes} {names}");
+        let sent = world.h248_gateway_sends(NAT, notify(PRIVATE, 3).as_bytes()).remove(0);
+        assert_eq!(sent.flow.remote, addr(CONTROLLER), "{writes} {names}");
+    }
+}
+
+#[test]
 fn a_controller_that_wants_requests_elsewhere_gets_them_there() {
     for dialect in Dialect::ALL {
         let mut world = World::new(h248(1));

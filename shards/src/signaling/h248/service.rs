@@ -11,7 +11,7 @@ use crate::realm::Server;
 use crate::signaling::Cx;
 use crate::types::Side;
 use crate::wire::h248::{
-    ChangeAddress, Command, Context, Encoding, Method, Mid, ServiceChange, Termination, Verb,
+    ChangeAddress, Command, Context, Encoding, Message, Method, Mid, ServiceChange, Termination, Verb,
 };
 use std::net::SocketAddr;
 
@@ -96,8 +96,9 @@ impl H248 {
             accepted &= command.error.is_none();
             let one = asked.answered_by(context, command);
             if let Some(change) = &command.service_change {
-                accepted &= change.mgc.is_none();
-                self.changed_upward(cx, spot, draft, change);
+                let elsewhere = self.named_elsewhere(spot, message, change);
+                accepted &= elsewhere.is_none();
+                self.changed_upward(cx, spot, draft, change, elsewhere);
             }
             if let Some(one) = one.filter(|_| command.verb == Verb::ServiceChange && command.error.is_none())
             {
@@ -112,13 +113,30 @@ impl H248 {
         self.conceal(spot, Side::Core, draft).map_err(|_| unreadable)
     }
 
-    /// What a controller's reply to a ServiceChange says of addresses.
+    /// The controller that is named in the place of the one that answers. There are controllers that name themselves
+    /// (Erlang's example): that is no redirection.
+    fn named_elsewhere<'m>(
+        &self,
+        spot: Spot,
+        message: &Message<'_>,
+        change: &'m ServiceChange,
+    ) -> Option<&'m Mid> {
+        let gateway = self.gateways.get(spot.gateway)?;
+        let here = spot.flow.remote;
+        let itself = |mgc: &&Mid| {
+            **mgc == message.mid || mgc.socket(usual_port(gateway.encoding)).is_some_and(|at| at == here)
+        };
+        change.mgc.as_ref().filter(|mgc| !itself(mgc))
+    }
+
+    /// What a controller's reply to a ServiceChange says of addresses. `other`: the controller that it names.
     fn changed_upward<'m>(
         &mut self,
         cx: &Cx<'_>,
         spot: Spot,
         draft: &mut Draft<'m, '_>,
         change: &'m ServiceChange,
+        other: Option<&Mid>,
     ) {
         let Some(gateway) = self.gateways.get_mut(spot.gateway) else { return };
         draft.service(spot.at, change, Some(gateway.ours()));
@@ -128,8 +146,7 @@ impl H248 {
             Some(ChangeAddress::Mid(mid)) => reach(gateway, mid),
             None => None,
         };
-        let redirect = change.mgc.as_ref().map(|mgc| reach(gateway, mgc));
-        match redirect {
+        match other.map(|mgc| reach(gateway, mgc)) {
             Some(Some(server)) => gateway.named = Some(server),
             // It is called by a name that we cannot find: another one of the same softswitch.
             Some(None) => drop(gateway.fail_over()),
