@@ -179,6 +179,7 @@ h248_scenario() {
     unwatch "$name"
     check "nothing leaks, nothing is malformed, RTP both ways" clean "$name" --protocol h248 --reader "$PYCRATE" --media 150
     refute "with the sides exchanged, the judge objects" blind "$name" --protocol h248 --reader "$PYCRATE"
+    check "what they report of their streams is what passed" is $((${#LINKS[@]} * $#)) figure portolan_gateway_reports_total agreed
     check "no session is left" is 0 figure portolan_sessions
     halt portolan
 }
