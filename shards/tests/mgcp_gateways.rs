@@ -130,6 +130,59 @@ fn a_gateway_whose_nat_has_forgotten_it_is_known_again_and_its_call_goes_with_it
     assert_eq!(world.shards[0].stats().gateways_moved, 1);
 }
 
+/// A gateway that has answered its call agent once.
+fn reached() -> (World, String) {
+    let mut world = World::new(gateways(1));
+    let name = world.restarts(NAT, 1, "gw1.example.org");
+    let sent = world.agent_sends(AGENT, CORE_AT, &format!("RQNT 6 aaln/1@{name} MGCP 1.0\nX: 1\n")).remove(0);
+    world.answered(&sent, "200 OK\n");
+    world.pass(seconds(1));
+    (world, name)
+}
+
+#[test]
+fn who_has_been_named_but_never_answered_gives_way_to_another_host() {
+    let mut world = World::new(gateways(1));
+    let name = world.restarts("192.0.2.66:2427", 1, "gw1.example.org");
+    world.pass(seconds(1));
+    assert!(up(world.gateway_sends(NAT, &notify(9, &name))).is_empty());
+    assert_eq!(domain(&up(world.pass(seconds(3)))[0]), name);
+}
+
+#[test]
+fn a_stranger_does_not_take_the_place_of_a_gateway_that_its_nat_has_just_moved() {
+    let (mut world, name) = reached();
+    let stranger = "192.0.2.66:2427";
+    assert!(up(world.gateway_sends(stranger, &notify(9, &name))).is_empty());
+    assert!(
+        up(world.gateway_sends("192.0.2.67:2427", &notify(9, &name))).is_empty(),
+        "one is examined at a time"
+    );
+    assert!(
+        up(world.gateway_sends(ELSEWHERE, &notify(10, &name))).is_empty(),
+        "the old place is asked first"
+    );
+    let sent = up(world.pass(seconds(3)));
+    assert_eq!(sent.len(), 1, "what came from the same host waited, whoever was there before it");
+    assert_eq!(id(&world.answered(&sent[0], "200 OK\n")[0]), 10);
+    let sent = world.agent_sends(AGENT, CORE_AT, &format!("RQNT 7 aaln/1@{name} MGCP 1.0\nX: 1\n")).remove(0);
+    assert_eq!(sent.flow.remote, addr(ELSEWHERE));
+}
+
+#[test]
+fn one_that_is_silent_is_succeeded_from_another_host_only_when_it_is_down() {
+    let (mut world, name) = reached();
+    let stranger = "192.0.2.66:2427";
+    assert!(up(world.gateway_sends(stranger, &notify(9, &name))).is_empty());
+    assert!(up(world.pass(seconds(4))).is_empty());
+    let stats = world.shards[0].stats();
+    assert_eq!((stats.dropped(DropReason::Unproven), stats.gateways_moved), (1, 0));
+    world.pass(seconds(120));
+    let sent = up(world.gateway_sends(stranger, &notify(9, &name)));
+    assert_eq!(domain(&sent[0]), name, "its address has changed");
+    assert_eq!(world.shards[0].stats().gateways_moved, 1);
+}
+
 #[test]
 fn nobody_takes_the_place_of_a_gateway_that_answers() {
     let mut world = World::new(gateways(1));

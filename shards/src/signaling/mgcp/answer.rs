@@ -48,6 +48,7 @@ impl Mgcp {
         }
         if self.gateways.get(gateway).is_some_and(|gateway| gateway.flow.same_path(&flow)) {
             self.hear(cx, gateway);
+            self.gateways.get_mut(gateway).into_iter().for_each(|gateway| gateway.reached = true);
         }
         if self.gateways.get(gateway).is_none() {
             cx.dropped(DropReason::Unmatched);

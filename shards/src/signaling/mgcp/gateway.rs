@@ -47,6 +47,8 @@ pub(super) struct Gateway {
     pub(super) endpoint: Box<[u8]>,
     /// The call agent has accepted something of it.
     pub(super) proven: bool,
+    /// It has answered something that went to its flow: it is there, and has not only been named.
+    pub(super) reached: bool,
     /// It has answered nothing for too long.
     pub(super) down: bool,
     /// The call agent was told that it is gone.
@@ -123,6 +125,7 @@ impl Gateways {
             told: BTreeSet::new(),
             endpoint: b"*"[..].into(),
             proven: false,
+            reached: false,
             down: false,
             ended: false,
             leaving: false,

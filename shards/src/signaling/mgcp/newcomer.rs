@@ -45,23 +45,44 @@ impl Mgcp {
         if members.is_empty() {
             return self.admit(cx, place, flow).map(Some);
         }
-        let Some(family) = self.gateways.family_mut(place) else { return Ok(None) };
-        match &mut family.suspect {
-            Some(suspect) if suspect.flow.same_path(&flow) => {
-                suspect.command = Bytes::copy_from_slice(command);
-            }
-            Some(_) => cx.dropped(DropReason::Avalanche),
-            None => {
-                let command = Bytes::copy_from_slice(command);
-                let until = cx.now + EXAMINATION;
-                family.suspect = Some(Suspect { flow, command, silent: members.clone(), until });
-                for key in members {
-                    self.ask(cx, key);
-                    self.timers.schedule(until, Wake::Verdict(key));
-                }
-            }
+        let near = |flow: &Flow| members.iter().any(|&key| self.is_of_host(key, flow));
+        let suspected = self.gateways.family(place).and_then(|family| Some(family.suspect.as_ref()?.flow));
+        // One of a known host comes before a stranger, who could else be examined for ever.
+        let waits = suspected.filter(|known| !known.same_path(&flow) && (near(known) || !near(&flow)));
+        if waits.is_some() {
+            cx.dropped(DropReason::Avalanche);
+            return Ok(None);
         }
+        self.examine(cx, place, members, (flow, Bytes::copy_from_slice(command)));
         Ok(None)
+    }
+
+    /// The known gateways of the name are asked whether they live; what they say of whoever came from elsewhere is decided
+    /// then.
+    fn examine(
+        &mut self,
+        cx: &mut Cx<'_>,
+        place: &Place,
+        members: SmallVec<[Key; 1]>,
+        (flow, command): (Flow, Bytes),
+    ) {
+        let Some(family) = self.gateways.family_mut(place) else { return };
+        if let Some(suspect) = family.suspect.as_mut().filter(|suspect| suspect.flow.same_path(&flow)) {
+            suspect.command = command;
+            return;
+        }
+        let until = cx.now + EXAMINATION;
+        family.suspect = Some(Suspect { flow, command, silent: members.clone(), until });
+        for key in members {
+            self.ask(cx, key);
+            self.timers.schedule(until, Wake::Verdict(key));
+        }
+    }
+
+    /// Does this come from the host that the gateway was last heard from?
+    fn is_of_host(&self, key: Key, flow: &Flow) -> bool {
+        let host = |flow: &Flow| flow.remote.ip().to_canonical();
+        self.gateways.get(key).is_some_and(|gateway| host(&gateway.flow) == host(flow))
     }
 
     /// A new gateway, until it is proven at its network's charge.
@@ -108,29 +129,30 @@ impl Mgcp {
         }
     }
 
-    /// One that did not answer has moved; if all did, there is one more of the name.
+    /// One that did not answer, and was at the same host, has been moved by its NAT; if all did, there is one more of the
+    /// name. Whoever comes from another host waits until the silent one is down, if that ever was there: it may have been
+    /// moved this moment, and has not spoken yet.
     fn decide(&mut self, cx: &mut Cx<'_>, place: &Place) {
         let suspect = self.gateways.family_mut(place).and_then(|family| family.suspect.take());
         let Some(suspect) = suspect else { return };
-        let silent = suspect.silent.iter().copied().find(|&key| self.gateways.get(key).is_some());
-        let known = match silent {
-            Some(key) => {
-                self.move_to(cx, key, suspect.flow);
-                true
-            }
-            None => self.admit(cx, place, suspect.flow).is_ok(),
-        };
-        if known {
-            self.take(cx, &suspect.command, suspect.flow).ok();
-        } else {
-            cx.dropped(DropReason::Limit);
+        let silent = suspect.silent.iter().copied().filter(|&key| self.gateways.get(key).is_some());
+        let silent = silent.collect::<SmallVec<[Key; 1]>>();
+        let reached = |key| self.gateways.get(key).is_some_and(|gateway| gateway.reached);
+        let mut gone = silent.iter().copied();
+        let moved = gone.find(|&key| self.is_of_host(key, &suspect.flow) || !reached(key));
+        match moved {
+            Some(key) => self.move_to(cx, key, suspect.flow),
+            None if !silent.is_empty() => return cx.dropped(DropReason::Unproven),
+            None if self.admit(cx, place, suspect.flow).is_err() => return cx.dropped(DropReason::Limit),
+            None => {}
         }
+        self.take(cx, &suspect.command, suspect.flow).ok();
     }
 
     /// A gateway is elsewhere: its calls go with it.
     fn move_to(&mut self, cx: &mut Cx<'_>, key: Key, flow: Flow) {
         let Some(gateway) = self.gateways.get_mut(key) else { return };
-        gateway.flow = flow;
+        (gateway.flow, gateway.reached) = (flow, false);
         cx.stats.gateways_moved += 1;
         for connection in &gateway.connections {
             if let Some(connection) = self.connections.get(*connection) {
