@@ -264,6 +264,32 @@ fn big_messages_go_both_ways_while_datagrams_flow() {
     busy.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
+/// `number` octets that are told from others, within a TPKT.
+fn tpkt(number: usize) -> Vec<u8> {
+    let length = (number + 4) as u16;
+    let payload = (0..number).map(|at| b'a' + ((at + number) % 26) as u8).collect::<Vec<_>>();
+    [&[3, 0], &length.to_be_bytes()[..], &payload].concat()
+}
+
+#[test]
+fn tpkts_come_back_however_they_are_cut() {
+    let ip = "127.0.51.17";
+    let mut mapping = common::mapping(ip, 1);
+    std::sync::Arc::make_mut(&mut mapping.realms[0]).h248 = vec![(Transport::Tcp, 2944)];
+    let runtime = common::try_start(mapping).unwrap();
+    let mut stream = connect(ip, 2944);
+    let all: Vec<u8> = (1..60).flat_map(|number| tpkt(number * number)).collect();
+    for piece in [all.len(), 1000, 7, 1] {
+        for part in all.chunks(piece) {
+            stream.write_all(part).unwrap();
+        }
+        assert_eq!(read(&mut stream, all.len()), all, "in pieces of {piece}");
+    }
+    stream.write_all(b"MEGACO/1 [192.168.1.5]:2944").unwrap();
+    assert!(is_closed(&mut stream), "without a TPKT nobody knows where it ends");
+    assert_eq!(ended(&runtime, StreamEnd::Malformed), 1);
+}
+
 #[test]
 fn no_wake_up_is_lost_by_connections() {
     let ip = "127.0.51.14";

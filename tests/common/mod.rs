@@ -50,6 +50,8 @@ impl Echo {
                 shared,
             };
             listeners.extend(realm.sip.iter().map(|&(transport, port)| listener(transport, port, true)));
+            let h248 = realm.h248.iter().map(|&(transport, port)| listener(transport, port, true));
+            listeners.extend(h248.map(|listener| Listener { proto: Proto::H248, ..listener }));
             let home = realm.home(id, Transport::Udp).map(|home| home.port());
             listeners.extend(home.map(|port| listener(Transport::Tcp, port, false)));
             listeners.extend(home.map(|port| listener(Transport::Udp, port, false)));
