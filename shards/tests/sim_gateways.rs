@@ -10,12 +10,8 @@ use portolan_shards::sim::Language;
 use portolan_shards::sim::plan::Speech;
 use seeds::Worlds;
 
-/// Is H.248 to outlive a change of media ports?
-const RELOADS: bool = false;
-
 const fn worlds(language: Language, replay: &'static str) -> Worlds {
-    let reloads = RELOADS || matches!(language, Language::Mgcp);
-    Worlds { speech: Speech::Gateways(language), count: 400, slices: 2, reloads, replay }
+    Worlds { speech: Speech::Gateways(language), count: 400, slices: 2, replay }
 }
 
 const MGCP: Worlds = worlds(Language::Mgcp, "sim_gateways replay_mgcp");

@@ -8,8 +8,7 @@ mod seeds;
 use portolan_shards::sim::plan::Speech;
 use seeds::Worlds;
 
-const WORLDS: Worlds =
-    Worlds { speech: Speech::Sip, count: 1000, slices: 8, reloads: true, replay: "sim_seeds replay" };
+const WORLDS: Worlds = Worlds { speech: Speech::Sip, count: 1000, slices: 8, replay: "sim_seeds replay" };
 
 macro_rules! slices {
     ($($name:ident $nth:literal)+) => { $(#[test] fn $name() { WORLDS.slice($nth); })+ };

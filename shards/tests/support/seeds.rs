@@ -18,8 +18,6 @@ pub(crate) struct Worlds {
     pub(crate) count: u64,
     /// The tests that they are spread over, so that the test runner spreads them over the cores.
     pub(crate) slices: u64,
-    /// Does the configuration change in them?
-    pub(crate) reloads: bool,
     /// The test that replays one.
     pub(crate) replay: &'static str,
 }
@@ -33,7 +31,7 @@ impl Worlds {
         let mut failed = Vec::new();
         let mut sum = Tally::default();
         for seed in self.seeds().filter(|seed| seed % self.slices == nth) {
-            let outcome = run_of(self.speech, seed, self.without(), 0);
+            let outcome = run_of(self.speech, seed, without(), 0);
             sum += outcome.tally;
             if !outcome.broken.is_empty() {
                 failed.push(self.describe(seed, &outcome));
@@ -52,14 +50,9 @@ impl Worlds {
     pub(crate) fn replay(self) {
         let Ok(seed) = env::var("PORTOLAN_SEED") else { return };
         let seed = seed.parse().expect("PORTOLAN_SEED is a number");
-        let outcome = run_of(self.speech, seed, self.without(), 100_000);
+        let outcome = run_of(self.speech, seed, without(), 100_000);
         outcome.trace.iter().for_each(|line| println!("{line}"));
         assert!(outcome.broken.is_empty(), "{}", self.describe(seed, &outcome));
-    }
-
-    fn without(self) -> Without {
-        let without = without();
-        Without { reloads: without.reloads || !self.reloads, ..without }
     }
 
     fn seeds(self) -> Range<u64> {

@@ -2,7 +2,7 @@
 
 use super::H248;
 use super::asked::{Asked, AskedCommand, AskedStream};
-use super::bearer::{Bearer, Ended, Selection};
+use super::bearer::{Bearer, Ended, Opened, Selection};
 use super::description;
 use super::draft::{Draft, Spot};
 use super::own::send;
@@ -217,8 +217,8 @@ impl H248 {
         context: Context,
     ) -> Option<Key> {
         let controller = self.gateways.get(spot.gateway)?.serves()?.address.ip();
-        let session = match asked.session.take() {
-            Some(session) => session,
+        let Opened { session, realms } = match asked.session.take() {
+            Some(opened) => opened,
             None => self.open_session(cx, spot.gateway, controller)?,
         };
         let bearer = Bearer {
@@ -227,6 +227,7 @@ impl H248 {
             stream: asked.id,
             context,
             session,
+            realms,
             mode: asked.mode,
             coaxed: asked.coaxed,
             said: [None, None],
@@ -311,7 +312,7 @@ impl H248 {
     /// A command was not carried out.
     pub(super) fn undo(&self, cx: &mut Cx<'_>, asked: &mut AskedCommand) {
         for one in &mut asked.streams {
-            one.session.take().into_iter().for_each(|session| Self::drop_session(cx, session));
+            one.session.take().into_iter().for_each(|opened| Self::drop_session(cx, opened.session));
             if let Some(bearer) = one.bearer.and_then(|bearer| self.bearers.get(bearer)) {
                 cx.sessions.rollback(cx.now, bearer.session, Side::Core, cx.out);
             }
@@ -328,7 +329,7 @@ impl H248 {
             return;
         }
         for one in &mut asked.streams {
-            one.session.take().into_iter().for_each(|session| Self::drop_session(cx, session));
+            one.session.take().into_iter().for_each(|opened| Self::drop_session(cx, opened.session));
         }
         for bearer in asked.ending.iter().filter_map(|key| self.bearers.get(*key)) {
             cx.sessions.gate(bearer.session, true);

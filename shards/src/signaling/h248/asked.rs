@@ -1,9 +1,10 @@
 //! What a request asks, as far as its reply must be read by it.
 
+use super::bearer::Opened;
 use super::description::Groups;
 use crate::realm::Server;
-use crate::session::SessionKey;
 use crate::table::Key;
+use crate::types::RealmId;
 use crate::wire::h248::{Command, Context, Mode, Termination, Verb};
 use smallvec::SmallVec;
 
@@ -41,12 +42,18 @@ pub(super) struct AskedStream {
     /// The controller's description, until the gateway has agreed to it.
     pub(super) offer: Option<Groups>,
     /// The session of a bearer that is to be.
-    pub(super) session: Option<SessionKey>,
+    pub(super) session: Option<Opened>,
     /// The bearer that it is about.
     pub(super) bearer: Option<Key>,
 }
 
 impl Asked {
+    /// Is a bearer to be made on this realm?
+    pub(super) fn opens(&self, realm: RealmId) -> bool {
+        let mut streams = self.commands.iter().flat_map(|command| &command.streams);
+        streams.any(|one| one.session.is_some_and(|opened| opened.realms.contains(&realm)))
+    }
+
     /// The command that a command of a reply answers: the first of its kind that still wants an answer. One with a wildcard
     /// may be answered several times.
     pub(super) fn answered_by(&mut self, context: Context, reply: &Command) -> Option<&mut AskedCommand> {

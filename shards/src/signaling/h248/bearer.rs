@@ -28,6 +28,8 @@ pub(super) struct Bearer {
     /// Where its termination is.
     pub(super) context: Context,
     pub(super) session: SessionKey,
+    /// Where that has its ports. Its gateway may be of another generation by now.
+    pub(super) realms: [RealmId; 2],
     /// As the controller wants it.
     pub(super) mode: Option<Mode>,
     /// The gateway was told to send, although its mode is to listen only.
@@ -36,6 +38,13 @@ pub(super) struct Bearer {
     pub(super) said: [Option<Groups>; 2],
     /// When a request was last about it.
     pub(super) touched: Instant,
+}
+
+/// A session, and where it has its ports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub(super) session: SessionKey,
+    pub(super) realms: [RealmId; 2],
 }
 
 /// How a bearer has ended.
@@ -68,13 +77,13 @@ impl Selection<'_> {
 
 impl H248 {
     /// A session for a bearer of this gateway; `None` when the shard is full.
-    pub(super) fn open_session(&self, cx: &mut Cx<'_>, key: Key, controller: IpAddr) -> Option<SessionKey> {
+    pub(super) fn open_session(&self, cx: &mut Cx<'_>, key: Key, controller: IpAddr) -> Option<Opened> {
         let gateway = self.gateways.get(key)?;
         let session = cx.sessions.open(cx.now, &gateway.access, &gateway.core)?;
         cx.sessions.trust(cx.now, session, Side::Access, gateway.flow.remote.ip());
         cx.sessions.trust(cx.now, session, Side::Core, controller);
         cx.stats.sessions_opened += 1;
-        Some(session)
+        Some(Opened { session, realms: [gateway.access.id, gateway.core.id] })
     }
 
     /// A session of which nothing came.
@@ -197,8 +206,8 @@ impl H248 {
 
     /// Is anything still running on this realm?
     pub(super) fn bears(&self, realm: RealmId) -> bool {
-        let on = |gateway: &Gateway| gateway.access.id == realm || gateway.core.id == realm;
-        self.gateways.iter().any(|(_, gateway)| !gateway.bearers.is_empty() && on(gateway))
+        self.bearers.iter().any(|(_, bearer)| bearer.realms.contains(&realm))
+            || self.transactions.opens(realm)
     }
 
     /// Is anything still running with this softswitch?

@@ -11,7 +11,7 @@ use crate::signaling::guest::{Guest, guest_at};
 use crate::signaling::reading::Reading;
 use crate::signaling::streams::Lane;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, Proto, RealmId, StreamId, Transport};
+use crate::types::{Flow, Instant, Proto, StreamId, Transport};
 use crate::wire::h248::{Encoding, Mid};
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -25,7 +25,8 @@ const MAX_NAMESAKES: usize = 64;
 /// Who a gateway is, as far as its messages tell: gateways of one place are told apart by where they send from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
-    pub(super) realm: RealmId,
+    /// The name of its access realm: that stays when the realm's media ports, and with them its number, change.
+    realm: Box<str>,
     /// Its public address.
     ip: IpAddr,
     /// Its own name.
@@ -34,18 +35,19 @@ pub(super) struct Place {
 
 impl Place {
     /// The place that a message from the access side names.
-    pub(super) fn of(flow: &Flow, mid: &Mid) -> Self {
+    pub(super) fn of(cx: &Cx<'_>, flow: &Flow, mid: &Mid) -> Self {
         let mid = match mid {
             Mid::Domain(name, port) => Mid::Domain(name.to_ascii_lowercase().into(), *port),
             Mid::Device(name) => Mid::Device(name.to_ascii_lowercase().into()),
             other => other.clone(),
         };
-        Self { realm: flow.realm, ip: flow.remote.ip().to_canonical(), mid }
+        let realm = cx.realm(flow).map(|realm| realm.name.as_str().into()).unwrap_or_default();
+        Self { realm, ip: flow.remote.ip().to_canonical(), mid }
     }
 
     /// A number that is always the same for this place.
     fn tag(&self, cx: &Cx<'_>) -> u64 {
-        cx.sealer.tag(format!("gateway {} {} {}", self.realm.0, self.ip, self.mid).as_bytes())
+        cx.sealer.tag(format!("gateway {} {} {}", self.realm, self.ip, self.mid).as_bytes())
     }
 }
 
@@ -182,6 +184,11 @@ impl Gateways {
         }
     }
 
+    /// Those who came from elsewhere, and are not known yet.
+    pub(super) fn suspects(&mut self) -> impl Iterator<Item = &mut Suspect> {
+        self.families.values_mut().filter_map(|family| family.suspect.as_mut())
+    }
+
     /// A gateway's connection is no more: whose it was.
     pub(super) fn take_connected(&mut self, flow: &Flow) -> SmallVec<[Key; 1]> {
         let mut keys = flow.stream.and_then(|stream| self.connected.remove(&stream)).unwrap_or_default();
@@ -299,7 +306,7 @@ impl Gateway {
     }
 
     /// The socket that its controller sends to.
-    fn listener(&self) -> Listener {
+    pub(super) fn listener(&self) -> Listener {
         let (realm, address) = (self.core.id, self.home);
         Listener { realm, proto: Proto::H248, transport: Transport::Udp, address, shared: false }
     }

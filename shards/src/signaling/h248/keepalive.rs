@@ -3,9 +3,11 @@
 
 use super::asked::Asked;
 use super::bearer::Ended;
+use super::gateway::Gateway;
 use super::own::send;
 use super::request::begun;
 use super::{H248, Wake};
+use crate::io::Output;
 use crate::realm::{KeepaliveMethod, Realm, Softswitch};
 use crate::signaling::Cx;
 use crate::table::Key;
@@ -210,7 +212,7 @@ impl H248 {
         let keys = self.gateways.iter().map(|(key, _)| key).collect::<Vec<_>>();
         for key in keys {
             let Some(gateway) = self.gateways.get_mut(key) else { continue };
-            let access = access_of(cx, &gateway.flow);
+            let access = access_of(cx, gateway);
             let agent = access.and_then(|realm| cx.mapping.agent(realm.id, Proto::H248));
             let core = agent.and_then(|agent| cx.mapping.realm(agent.realm));
             let same = agent.filter(|agent| agent.name == gateway.softswitch.name);
@@ -219,7 +221,12 @@ impl H248 {
             gateway.leaving = new.is_none();
             match new {
                 Some(((access, agent), core)) => {
+                    let before = gateway.listener();
+                    gateway.flow.realm = access.id;
                     (gateway.access, gateway.core) = (access.clone(), core.clone());
+                    if before.realm != core.id {
+                        cx.out.extend([Output::Unlisten(before), Output::Listen(gateway.listener())]);
+                    }
                     gateway.softswitch = agent.clone();
                     gateway.named.take_if(|named| !agent.accepts(named.address.ip()));
                 }
@@ -227,12 +234,18 @@ impl H248 {
                 None => {}
             }
         }
+        for suspect in self.gateways.suspects() {
+            let Flow { transport, local, .. } = suspect.flow;
+            let access = cx.mapping.access_at(transport, local);
+            suspect.flow.realm = access.map_or(suspect.flow.realm, |access| access.id);
+        }
     }
 }
 
-/// The access realm that listens where a gateway's messages arrive.
-fn access_of<'c>(cx: &'c Cx<'_>, flow: &Flow) -> Option<&'c std::sync::Arc<Realm>> {
-    cx.mapping.access_at(flow.transport, flow.local).filter(|realm| realm.id == flow.realm)
+/// The access realm that listens where a gateway's messages arrive, if it is still the one of that name.
+fn access_of<'c>(cx: &'c Cx<'_>, gateway: &Gateway) -> Option<&'c std::sync::Arc<Realm>> {
+    let Flow { transport, local, .. } = gateway.flow;
+    cx.mapping.access_at(transport, local).filter(|realm| realm.name == gateway.access.name)
 }
 
 /// Is the controller to be told when a gateway is gone?

@@ -92,7 +92,7 @@ impl H248 {
             one.session =
                 Some(self.open_session(cx, spot.gateway, spot.flow.remote.ip()).ok_or(Refusal::FULL)?);
         }
-        let session = known.or(one.session).ok_or(Refusal::FULL)?;
+        let session = known.or(one.session.map(|opened| opened.session)).ok_or(Refusal::FULL)?;
         let reading = self.gateways.get(spot.gateway).ok_or(Refusal::UNKNOWN)?.reading();
         let shown = description::anchor(reading, cx, session, (Side::Core, Role::Offer), &groups);
         let shown = shown.map_err(Refusal::of_description)?;
@@ -112,7 +112,7 @@ impl H248 {
         asked: &mut AskedStream,
     ) {
         let bearer = asked.bearer.and_then(|bearer| self.bearers.get(bearer));
-        let session = asked.session.or(bearer.map(|bearer| bearer.session));
+        let session = asked.session.map(|opened| opened.session).or(bearer.map(|bearer| bearer.session));
         let described =
             asked.offer.is_some() || bearer.is_some_and(|b| b.said[side_at(Side::Core)].is_some());
         let hidden = session.is_some_and(|session| !cx.sessions.is_latched(session));

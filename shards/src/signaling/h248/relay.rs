@@ -17,7 +17,7 @@ use bytes::Bytes;
 impl H248 {
     /// A message from the access side.
     pub(super) fn take_from_gateway(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow) {
-        let place = Place::of(&flow, &message.mid);
+        let place = Place::of(cx, &flow, &message.mid);
         let known = self.gateways.at(&place, &flow).or_else(|| self.answering(&place, message));
         if known.and_then(|key| self.gateways.get(key)).is_some_and(|g| g.flow.same_path(&flow)) {
             known.into_iter().for_each(|key| self.hear(cx, key));

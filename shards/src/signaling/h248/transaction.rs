@@ -8,7 +8,7 @@ use super::asked::Asked;
 use crate::random::{Keyed, Rng};
 use crate::signaling::guest::Guest;
 use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, Side};
+use crate::types::{Flow, Instant, RealmId, Side};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use std::collections::BTreeSet;
@@ -145,6 +145,11 @@ impl Transactions {
     /// Transactions that this guest is charged for.
     pub(super) fn of_guest(&self, guest: Guest) -> usize {
         self.guests.get(&guest).copied().unwrap_or_default()
+    }
+
+    /// Is a bearer to be made on this realm?
+    pub(super) fn opens(&self, realm: RealmId) -> bool {
+        self.table.iter().any(|(_, one)| one.asked.opens(realm))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -115,6 +115,11 @@ impl Call {
         }
     }
 
+    /// Which end is the trunk's?
+    pub(super) fn trunk(&self) -> Option<Role> {
+        [Role::Caller, Role::Callee].into_iter().find(|role| self.leg(*role).is_none())
+    }
+
     /// Where this end listens.
     pub(super) fn local(&self, role: Role) -> Option<String> {
         match self.end(role) {

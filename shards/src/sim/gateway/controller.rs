@@ -17,6 +17,10 @@ use crate::realm::PortRange;
 use crate::types::{Instant, Transport};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long it rings before a trunk that gives up does so.
+const IMPATIENCE: Duration = Duration::from_millis(100);
 
 /// What a controller is.
 #[derive(Clone, Debug)]
@@ -147,18 +151,19 @@ impl Controller {
                 seen.iter().for_each(|seen| self.saw(now, gateway, &order.line, seen));
             }
             What::Delete { .. } => {
-                self.desk.answer(now, key, order, &Answer::code(200), false);
-                self.deleted_there(now, known, order);
+                let code = if known.is_some() { 200 } else { 500 };
+                self.desk.answer(now, key, order, &Answer::code(code), false);
+                known.into_iter().for_each(|gateway| self.deleted_there(now, gateway, order));
             }
             _ => self.desk.answer(now, key, order, &Answer::code(504), false),
         }
     }
 
     /// A gateway has ended a connection by itself.
-    fn deleted_there(&mut self, now: Instant, gateway: Option<u32>, order: &Order) {
+    fn deleted_there(&mut self, now: Instant, gateway: u32, order: &Order) {
         let What::Delete { number, connection, .. } = &order.what else { return };
         let there = |end: &End| match end {
-            End::Line(leg) => Some(leg.gateway) == gateway && leg.connection == *connection,
+            End::Line(leg) => leg.gateway == gateway && leg.connection == *connection,
             End::Trunk(_) => false,
         };
         let mut calls = self.calls.iter().filter(|(_, call)| call.ends.iter().any(there));
@@ -282,6 +287,9 @@ impl Controller {
         if call.leg(Role::Callee).is_none() {
             let after = call.spec.answer_after.unwrap_or(self.config.answering.answer_after);
             call.agenda.push((now + after, Act::Answer));
+        }
+        if call.leg(Role::Caller).is_none() && call.spec.script == Script::Cancel {
+            call.agenda.push((now + IMPATIENCE, Act::HangUp));
         }
         let busy = call.spec.script == Script::Busy && call.leg(Role::Callee).is_none();
         let back = call.sound(Role::Caller, Signal::RingBack, request);
@@ -488,7 +496,7 @@ impl Controller {
         for act in call.due(now) {
             match act {
                 Act::Answer => self.lifted(now, number),
-                Act::HangUp => self.end(now, number, None),
+                Act::HangUp => self.hang_up(now, number),
                 Act::Flash => self.flash(now, number, Role::Caller),
             }
         }
@@ -527,18 +535,14 @@ impl Switch for Controller {
     }
 
     fn hang_up(&mut self, now: Instant, call: u32) {
-        let trunk = |end: &End| matches!(end, End::Trunk(_));
-        let role = self.calls.get(&call).and_then(|call| call.ends.iter().position(trunk));
-        if let Some(role) = role {
-            self.laid_down(now, call, if role == 0 { Role::Caller } else { Role::Callee });
+        if let Some(role) = self.calls.get(&call).and_then(Call::trunk) {
+            self.laid_down(now, call, role);
         }
     }
 
     fn hold(&mut self, now: Instant, call: u32, _: bool) {
-        let trunk = |end: &End| matches!(end, End::Trunk(_));
-        let role = self.calls.get(&call).and_then(|call| call.ends.iter().position(trunk));
-        if let Some(role) = role {
-            self.flash(now, call, if role == 0 { Role::Caller } else { Role::Callee });
+        if let Some(role) = self.calls.get(&call).and_then(Call::trunk) {
+            self.flash(now, call, role);
         }
     }
 }

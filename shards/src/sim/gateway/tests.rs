@@ -215,13 +215,14 @@ fn calls_that_do_not_come_about_leave_nothing() {
         room.gateways[0].call(now, cancelled(2, "+4930123"));
         room.gateways[0].call(now, CallSpec { script: Script::Busy, ..second_long(3, "gw1") });
         room.controller.call(now, CallSpec { script: Script::Busy, ..second_long(4, "gw1") });
+        room.controller.call(now, cancelled(6, "gw0"));
         room.gateways[1].call(now, second_long(5, "gw7"));
         room.run(Duration::from_secs(60));
         let failed = |call, status| {
             let event = |event: &Event| *event == Event::CallFailed { call, role: Role::Caller, status };
             room.seen(event) > 0
         };
-        for (call, status) in [(1, 487), (2, 487), (3, 486), (4, 486), (5, 404)] {
+        for (call, status) in [(1, 487), (2, 487), (3, 486), (4, 486), (5, 404), (6, 487)] {
             assert!(failed(call, status), "{language:?} {call}: {:?}", room.events);
         }
         room.gateways[1].hang_up(now, 5);
