@@ -41,7 +41,7 @@ pub fn signaling(salt: u64) -> Vec<u8> {
 pub fn gateway(language: Language, salt: u64) -> Vec<u8> {
     let mut rng = Rng::new([salt as u8; 32]);
     let (id, line) = (1 + salt % 999_999_999, salt % 4);
-    if salt % 7 == 0 {
+    if salt.is_multiple_of(7) {
         return noise(&mut rng);
     }
     if language != Language::Mgcp {

@@ -3,6 +3,7 @@
 use super::rtp;
 use crate::realm::PortRange;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// The audio ports of one endpoint. The even one of a pair is for RTP, the next one for RTCP.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ impl Ports {
         for _ in 0..pairs {
             let port = self.range.first + self.next % pairs * 2;
             self.next = (self.next + 1) % pairs;
-            if !self.owners.contains_key(&port) {
-                self.owners.insert(port, owner);
+            if let Entry::Vacant(free) = self.owners.entry(port) {
+                free.insert(owner);
                 return Some(port);
             }
         }

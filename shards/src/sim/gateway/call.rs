@@ -27,7 +27,7 @@ pub(super) enum End {
     /// At a gateway.
     Line(Leg),
     /// At the controller itself.
-    Trunk(Trunk),
+    Trunk(Box<Trunk>),
 }
 
 /// A line of a gateway in a call.

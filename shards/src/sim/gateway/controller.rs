@@ -11,7 +11,7 @@ use super::desk::{Desk, Heard};
 use super::dial;
 use super::exchange::{Asker, Repeats};
 use super::language::Language;
-use super::order::{Answer, Mode, Order, Restart, Seen, Signal, What};
+use super::order::{Answer, Method, Mode, Order, Seen, Signal, What};
 use super::trunk::Trunk;
 use crate::realm::PortRange;
 use crate::types::{Instant, Transport};
@@ -138,7 +138,7 @@ impl Controller {
         let known = self.names.get(&order.name).copied();
         match &order.what {
             What::Restart { method, number } => {
-                self.restarted(now, from, key, order, *method, number.or(known))
+                self.restarted(now, from, key, order, *method, number.or(known));
             }
             What::Notify { seen, .. } => {
                 let Some(gateway) = known else {
@@ -177,16 +177,16 @@ impl Controller {
         from: SocketAddr,
         key: Asker,
         order: &Order,
-        method: Restart,
+        method: Method,
         number: Option<u32>,
     ) {
         let code = if number.is_some() { 200 } else { 500 };
         self.desk.answer(now, key, order, &Answer::code(code), false);
         let Some(number) = number else { return };
-        if method != Restart::Disconnected {
+        if method != Method::Disconnected {
             self.lost(now, number);
         }
-        if method == Restart::Forced {
+        if method == Method::Forced {
             return;
         }
         let known = Known { name: order.name.clone(), at: from };
@@ -256,7 +256,7 @@ impl Controller {
             .extend([Out::Open(local), Out::Open(SocketAddr::new(local.ip(), local.port() + 1))]);
         let caller = role == Role::Caller;
         let media = Media::new(spec.call, (caller, 0), local, spec.packets(), &mut self.desk.post.rng);
-        Some(End::Trunk(Trunk::new(spec, role, media)))
+        Some(End::Trunk(Box::new(Trunk::new(spec, role, media))))
     }
 
     fn begin(&mut self, now: Instant, spec: CallSpec, ends: [End; 2]) {

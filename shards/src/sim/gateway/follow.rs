@@ -3,7 +3,7 @@
 use super::super::ladder::Lane;
 use super::dial;
 use super::language::Language;
-use super::order::{Message, Mode, Order, Restart, Seen, Told, What};
+use super::order::{Message, Method, Mode, Order, Seen, Told, What};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -102,9 +102,9 @@ fn detail(what: &What) -> String {
     let sdp = |remote: &Option<String>| if remote.is_some() { " (SDP)" } else { "" };
     match what {
         What::Restart { method, .. } => match method {
-            Restart::Restart => " restart".into(),
-            Restart::Forced => " forced".into(),
-            Restart::Disconnected => " disconnected".into(),
+            Method::Restart => " restart".into(),
+            Method::Forced => " forced".into(),
+            Method::Disconnected => " disconnected".into(),
         },
         What::Notify { seen, .. } => seen.iter().map(|seen| format!(" {}", name(seen))).collect(),
         What::Watch { signal, .. } => signal.map(|signal| format!(" {signal:?}")).unwrap_or_default(),

@@ -3,7 +3,7 @@
 //!
 //! A line is a termination `al/n`, a connection is a context of its own with that line and a termination `rtp/n`.
 
-use super::order::{Answer, Counts, Message, Mode, Order, Restart, Seen, Signal, Told, What};
+use super::order::{Answer, Counts, Message, Method, Mode, Order, Seen, Signal, Told, What};
 
 /// One message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) struct Media {
 /// ServiceChange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Change {
-    pub(super) method: Restart,
+    pub(super) method: Method,
     /// The gateway's number, as its profile tells it.
     pub(super) number: Option<u32>,
 }
@@ -159,7 +159,7 @@ fn commands(order: &Order) -> (Context, Vec<Command>) {
             if counts.is_none() {
                 return (context, vec![Command::new(Verb::Subtract, "*")]);
             }
-            let change = Some(Change { method: Restart::Forced, number: None });
+            let change = Some(Change { method: Method::Forced, number: None });
             (context, vec![Command { change, ..Command::new(Verb::ServiceChange, &termination) }])
         }
     }
@@ -191,13 +191,13 @@ pub(super) fn stranger(id: u32, line: u32, salt: u64) -> Said {
     };
     let named = |verb| Command::new(verb, &format!("al/{line}"));
     let (kind, context, command) = match salt % 5 {
-        0 => (Kind::Request, Context::Null, change(Restart::Restart)),
-        1 => (Kind::Request, Context::Null, change(Restart::Forced)),
+        0 => (Kind::Request, Context::Null, change(Method::Restart)),
+        1 => (Kind::Request, Context::Null, change(Method::Forced)),
         2 => (Kind::Request, Context::Id(line), Command::new(Verb::Subtract, "*")),
         3 => (Kind::Reply, Context::Id(line), named(Verb::Add)),
         _ => (Kind::Request, Context::Choose, named(Verb::Add)),
     };
-    let mid = if salt % 2 == 0 { "[192.168.1.10]:2944" } else { "<gw0.example.org>:2944" };
+    let mid = if salt.is_multiple_of(2) { "[192.168.1.10]:2944" } else { "<gw0.example.org>:2944" };
     Said { mid: mid.into(), kind, id, context, commands: vec![command], ..Said::default() }
 }
 
@@ -215,15 +215,15 @@ fn replied(asked: Command, answer: &Answer) -> Command {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub(super) fn messages(said: Said) -> Result<Vec<Message>, String> {
+pub(super) fn messages(said: &Said) -> Result<Vec<Message>, String> {
     let confirmed = |id: &u32| Message { id: *id, told: Told::Confirmed };
     let mut messages: Vec<Message> = said.acknowledged.iter().map(confirmed).collect();
     let id = said.id;
     let told = match said.kind {
         Kind::Nothing => return Ok(messages),
         Kind::Pending => Told::Pending,
-        Kind::Reply => Told::Answer { confirm: said.confirm, answer: answered(&said) },
-        Kind::Request => Told::Order(ordered(&said)?),
+        Kind::Reply => Told::Answer { confirm: said.confirm, answer: answered(said) },
+        Kind::Request => Told::Order(ordered(said)?),
     };
     if id == 0 {
         return Err("transaction 0".into());

@@ -7,7 +7,7 @@
 use super::ber::{IA5, INTEGER, OCTETS, Tlv, integer, number, of, plain, sequence, tlv};
 use super::h248::{Change, Command, Context, Kind, Media, ROOT, Said, Verb};
 use super::language::address;
-use super::order::{Counts, Mode, Restart, Seen, Signal};
+use super::order::{Counts, Method, Mode, Seen, Signal};
 use std::net::IpAddr;
 
 /// In the order of their tags (`None`: one that is not used here).
@@ -23,10 +23,10 @@ const VERBS: [Option<Verb>; 8] = [
 ];
 const MODES: [Mode; 4] = [Mode::SendOnly, Mode::RecvOnly, Mode::SendRecv, Mode::Inactive];
 /// With their numbers and the reasons that are given.
-const METHODS: [(u64, Restart, &str); 3] = [
-    (3, Restart::Restart, "901 Cold Boot"),
-    (1, Restart::Forced, "905 Termination taken out of service"),
-    (4, Restart::Disconnected, "900 Service Restored"),
+const METHODS: [(u64, Method, &str); 3] = [
+    (3, Method::Restart, "901 Cold Boot"),
+    (1, Method::Forced, "905 Termination taken out of service"),
+    (4, Method::Disconnected, "900 Service Restored"),
 ];
 const SIGNALS: [(u32, Signal); 3] =
     [(0x0005_0030, Signal::DialTone), (0x0009_0002, Signal::Ring), (0x0005_0031, Signal::RingBack)];

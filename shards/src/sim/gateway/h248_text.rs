@@ -2,7 +2,7 @@
 
 use super::h248::{Change, Command, Context, Kind, Media, Said, Verb};
 use super::items::{self, Item, word};
-use super::order::{Counts, Mode, Restart, Seen, Signal};
+use super::order::{Counts, Method, Mode, Seen, Signal};
 use std::fmt::Write as _;
 
 const VERBS: [(&str, Verb); 6] = [
@@ -20,10 +20,10 @@ const MODES: [(&str, Mode); 4] = [
     ("Inactive", Mode::Inactive),
 ];
 /// With the reason that is given (H.248.8).
-const METHODS: [(&str, Restart, &str); 3] = [
-    ("Restart", Restart::Restart, "901 Cold Boot"),
-    ("Forced", Restart::Forced, "905 Termination taken out of service"),
-    ("Disconnected", Restart::Disconnected, "900 Service Restored"),
+const METHODS: [(&str, Method, &str); 3] = [
+    ("Restart", Method::Restart, "901 Cold Boot"),
+    ("Forced", Method::Forced, "905 Termination taken out of service"),
+    ("Disconnected", Method::Disconnected, "900 Service Restored"),
 ];
 const SIGNALS: [(&str, Signal); 3] =
     [("cg/dt", Signal::DialTone), ("al/ri", Signal::Ring), ("cg/rt", Signal::RingBack)];
@@ -32,7 +32,7 @@ const DIGITS: &str = "dd/ce";
 
 /// Write a message; every other transaction in short tokens.
 pub(super) fn write(said: &Said) -> String {
-    let compact = said.id % 2 == 0;
+    let compact = said.id.is_multiple_of(2);
     let w = |name| word(name, compact);
     let mut text = format!("{}/1 {}\r\n", if compact { "!" } else { "MEGACO" }, said.mid);
     if !said.acknowledged.is_empty() {

@@ -231,7 +231,7 @@ impl Language {
             }
             Self::H248Binary => h248_binary::read(bytes),
         };
-        said.and_then(h248::messages).map_err(|why| format!("H.248: {why}"))
+        said.and_then(|said| h248::messages(&said)).map_err(|why| format!("H.248: {why}"))
     }
 
     /// Watched addresses in a message.

@@ -1,7 +1,7 @@
 //! MGCP as gateways and call agents write and read it (RFC 3435 appendix A). Nothing of `wire` is used: this is the judge of
 //! what Portolan writes.
 
-use super::order::{Answer, Counts, Message, Mode, Order, Restart, Seen, Signal, Told, What};
+use super::order::{Answer, Counts, Message, Method, Mode, Order, Seen, Signal, Told, What};
 use std::fmt::Write as _;
 
 const MODES: [(&str, Mode); 4] = [
@@ -10,8 +10,8 @@ const MODES: [(&str, Mode); 4] = [
     ("recvonly", Mode::RecvOnly),
     ("inactive", Mode::Inactive),
 ];
-const RESTARTS: [(&str, Restart); 3] =
-    [("restart", Restart::Restart), ("forced", Restart::Forced), ("disconnected", Restart::Disconnected)];
+const RESTARTS: [(&str, Method); 3] =
+    [("restart", Method::Restart), ("forced", Method::Forced), ("disconnected", Method::Disconnected)];
 const SIGNALS: [(&str, Signal); 3] =
     [("L/dl", Signal::DialTone), ("L/rg", Signal::Ring), ("L/rt", Signal::RingBack)];
 const EVENTS: [(&str, Seen); 3] = [("L/hd", Seen::OffHook), ("L/hu", Seen::OnHook), ("L/hf", Seen::Flash)];
@@ -324,7 +324,7 @@ mod tests {
     fn commands_are_read_as_they_were_written() {
         let sdp = Some("v=0\r\nc=IN IP4 10.0.0.1\r\n".to_owned());
         let connection = "1F".to_owned();
-        round(What::Restart { method: Restart::Disconnected, number: Some(3) });
+        round(What::Restart { method: Method::Disconnected, number: Some(3) });
         round(What::Notify {
             request: 31,
             seen: vec![Seen::OffHook, Seen::Digits("7A0".into())],

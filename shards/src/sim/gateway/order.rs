@@ -37,7 +37,7 @@ pub(super) enum Signal {
 
 /// How a gateway comes into service, or leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Restart {
+pub(super) enum Method {
     /// All connections are gone.
     Restart,
     /// The same, and it is out of service.
@@ -72,7 +72,7 @@ pub(super) struct Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// From a gateway: it is there, or not. `number` is its own, if it says one.
-    Restart { method: Restart, number: Option<u32> },
+    Restart { method: Method, number: Option<u32> },
     /// From a gateway: something has happened, which `request` had asked for.
     Notify { request: u32, seen: Vec<Seen>, connection: Option<String> },
     /// Is it there?

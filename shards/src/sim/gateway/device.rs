@@ -10,7 +10,7 @@ use super::dial;
 use super::exchange::{Asker, Repeats};
 use super::language::Language;
 use super::line::{Act, Line};
-use super::order::{Answer, Mode, Order, Restart, Seen, Signal, What};
+use super::order::{Answer, Method, Mode, Order, Seen, Signal, What};
 use crate::realm::PortRange;
 use crate::types::{Instant, Transport};
 use std::net::SocketAddr;
@@ -85,7 +85,7 @@ pub struct Gateway {
     /// When the last restart was begun.
     began: Instant,
     /// When a refused restart is tried again.
-    retry: Option<(Instant, Restart)>,
+    retry: Option<(Instant, Method)>,
     /// Answers that take a while.
     later: Vec<(Instant, Asker, Order, Answer)>,
     next_connection: u32,
@@ -105,7 +105,7 @@ enum Service {
 /// What a command of ours was for.
 #[derive(Clone, Debug)]
 enum Asked {
-    Restart(Restart),
+    Restart(Method),
     Notify(usize, Seen),
     Delete,
 }
@@ -130,7 +130,7 @@ impl Gateway {
         }
     }
 
-    fn restart(&mut self, now: Instant, method: Restart) {
+    fn restart(&mut self, now: Instant, method: Method) {
         self.retry = None;
         let what = What::Restart { method, number: Some(self.config.number) };
         self.say(now, self.config.language.all(), Asked::Restart(method), what);
@@ -162,8 +162,8 @@ impl Gateway {
         }
     }
 
-    fn restarted(&mut self, now: Instant, method: Restart, code: u16) {
-        if method == Restart::Forced {
+    fn restarted(&mut self, now: Instant, method: Method, code: u16) {
+        if method == Method::Forced {
             self.desk.event(Event::Unregistered);
         } else if (200..300).contains(&code) {
             let after = now.since(self.began);
@@ -429,7 +429,7 @@ impl Subscriber for Gateway {
     /// The first time it restarts; later it was out of reach, and keeps its calls.
     fn register(&mut self, now: Instant) {
         self.began = now;
-        let method = if self.service == Service::New { Restart::Restart } else { Restart::Disconnected };
+        let method = if self.service == Service::New { Method::Restart } else { Method::Disconnected };
         self.service = Service::In;
         self.restart(now, method);
     }
@@ -439,7 +439,7 @@ impl Subscriber for Gateway {
         (0..self.lines.len()).for_each(|at| {
             self.disconnect(now, at);
         });
-        self.restart(now, Restart::Forced);
+        self.restart(now, Method::Forced);
     }
 
     fn call(&mut self, now: Instant, spec: CallSpec) {
