@@ -287,6 +287,10 @@ fn realm_changes(old: &Realm, new: &Realm) -> Vec<String> {
     change("media_margin", &old.media_margin, &new.media_margin, &mut parts);
     change("keepalive", &old.keepalive, &new.keepalive, &mut parts);
     change("mask_call_id", &old.mask_call_id, &new.mask_call_id, &mut parts);
+    change("early_media", &old.early_media, &new.early_media, &mut parts);
+    change("secure_media", &old.secure_media, &new.secure_media, &mut parts);
+    change("ice", &old.ice, &new.ice, &mut parts);
+    change("authentication", &old.authentication, &new.authentication, &mut parts);
     change("dscp", &old.marking, &new.marking, &mut parts);
     parts
 }

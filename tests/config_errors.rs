@@ -322,6 +322,9 @@ mistakes! {
     gateways_ports_over_media: "per_shard: 6000" => "per_shard: 6000, gateways: (16000, 16999)", [
         "5:120+14 error: the media ports 16384-32767 of \"core\" and the gateways' ports 16000-16999 of \"core\" collide on 127.0.2.1 | the other is at x.ron:5:97",
     ];
+    gateways_ports_that_the_kernel_lends: "per_shard: 6000" => "per_shard: 6000, gateways: (40000, 40999)", [
+        "5:97+14 warning: the kernel may give these ports to other sockets (ip_local_port_range) | sysctl -w net.ipv4.ip_local_reserved_ports=40000-40999",
+    ];
     a_controller_without_gateways_ports: "targets: [" => "protocol: H248, targets: [", [
         "7:69+16 error: H.248 toward this target, and \"core\" has no `gateways` | add `gateways: (30000, 30999)` to the realm",
     ];

@@ -306,6 +306,13 @@ fn a_gateway_that_only_listens_is_told_to_send_until_it_was_heard_and_its_media_
             reaches(flows(&mut call.world, CORE, &core, FAR, 1), NAT_MEDIA),
             "it is found by what it sent"
         );
+        let audited = format!("AuditValue = rtp/1 {{ {} }}", media("SendReceive", &audio(INSIDE), ""));
+        let (_, up) = call.exchange("1", "AuditValue = rtp/1 { Audit { Media } }", "1", &audited);
+        assert_eq!(
+            command(&up).streams[0].mode,
+            Some(Mode::ReceiveOnly),
+            "the controller sees what it asked for"
+        );
         let modify = format!("Modify = rtp/1 {{ {} }}", media("ReceiveOnly", "", &audio(FAR)));
         let (down, _) = call.exchange("1", &modify, "1", "Modify = rtp/1");
         assert_eq!(command(&down).streams[0].mode, Some(Mode::ReceiveOnly));

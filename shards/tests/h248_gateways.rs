@@ -461,6 +461,9 @@ fn a_gateway_whose_connection_has_ended_is_known_by_the_next_one() {
         world.h248_answers(&sent, accepted(MGC, 1).as_bytes());
         world.closes(first);
         assert_eq!(world.h248_gateways(), 0);
+        let audit = request(MGC, 5, "-", "AuditValue = ROOT { Audit { } }");
+        let refused = world.h248_answers(&sent, audit.as_bytes()).remove(0);
+        assert_eq!((refused.flow, error(&refused)), (sent.flow, Some(503)), "nobody can reach it");
         let second = connects(&mut world, ELSEWHERE);
         let back = restart(PRIVATE, 2).replace("Restart", "Disconnected");
         let again = up(world.h248_comes(second, back.as_bytes())).remove(0);

@@ -4,7 +4,8 @@ use crate::mapping::{Loaded, Target};
 use crate::summary;
 use crate::tls::RealmTls;
 use portolan_shards::realm::{
-    EarlyMedia, Ice, KeepaliveMethod, Large, Mapping, Realm, Route, SecureMedia, Softswitch, Way,
+    Authentication, EarlyMedia, Ice, KeepaliveMethod, Large, Mapping, Realm, Route, SecureMedia, Softswitch,
+    Way,
 };
 use portolan_shards::types::{RealmId, Side};
 use serde_json::{Value, json};
@@ -84,6 +85,10 @@ fn realm(loaded: &Loaded, realm: &Realm) -> Value {
         "secure_media": match realm.secure_media {
             SecureMedia::Pass => "pass",
             SecureMedia::Refuse => "refuse",
+        },
+        "authentication": match realm.authentication {
+            Authentication::Refuse => "refuse",
+            Authentication::Strip => "strip",
         },
         "ice": match realm.ice {
             Ice::Strip => "strip",

@@ -69,6 +69,11 @@ fn lent(check: &mut Check<'_>, at: At<'_>, (first, last): (u16, u16), shards: u1
         check.error(at, format!("{} ports are too few", range.len()), hint);
         return None;
     }
+    if check.machine.may_lend(&(first..=last)) {
+        let hint = format!("sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last}");
+        let message = "the kernel may give these ports to other sockets (ip_local_port_range)";
+        check.warning(at, message, hint);
+    }
     Some(range)
 }
 

@@ -140,14 +140,14 @@ impl H248 {
     }
 
     /// Bearers are there, or are other ones than before.
-    fn made(
+    fn made<'m>(
         &mut self,
         cx: &mut Cx<'_>,
         spot: Spot,
-        draft: &mut Draft<'_, '_>,
+        draft: &mut Draft<'m, '_>,
         asked: &mut AskedCommand,
         context: Context,
-        reply: &Command,
+        reply: &'m Command,
     ) -> Result<(), Fault> {
         for said in &reply.streams {
             if asked.streams.iter().all(|one| one.id != said.id) {
@@ -171,14 +171,14 @@ impl H248 {
     }
 
     /// One stream of a termination, as it is now.
-    fn streamed(
+    fn streamed<'m>(
         &mut self,
         cx: &mut Cx<'_>,
         spot: Spot,
-        draft: &mut Draft<'_, '_>,
+        draft: &mut Draft<'m, '_>,
         asked: &mut AskedStream,
         (termination, context): (&Termination, Context),
-        said: Option<&Stream>,
+        said: Option<&'m Stream>,
     ) -> Result<(), Fault> {
         let local = said.and_then(|said| said.local.as_ref());
         let groups = local.map(|local| description::groups(draft.message, local));
@@ -202,6 +202,7 @@ impl H248 {
         if let Some((local, shown)) = local.zip(shown) {
             draft.descriptions(spot.at, local, shown)?;
         }
+        said.into_iter().for_each(|said| self.show_mode(spot, draft, said, bearer));
         if let Some(remote) = said.and_then(|said| said.remote.as_ref()) {
             self.show_remote(spot, draft, remote, bearer)?;
         }
@@ -234,6 +235,14 @@ impl H248 {
             touched: cx.now,
         };
         self.add_bearer(cx, bearer)
+    }
+
+    /// The mode that the controller wants, where the gateway was told another.
+    fn show_mode<'m>(&self, spot: Spot, draft: &mut Draft<'m, '_>, said: &'m Stream, bearer: Option<Key>) {
+        let coaxed = bearer.and_then(|key| self.bearers.get(key)).filter(|bearer| bearer.coaxed);
+        if let Some(mode) = coaxed.and_then(|bearer| bearer.mode).filter(|_| said.mode.is_some()) {
+            draft.mode(spot.at, said, mode);
+        }
     }
 
     /// The controller's own description in what a gateway says: as the controller wrote it, as far as addresses go.
@@ -270,16 +279,17 @@ impl H248 {
     }
 
     /// What a gateway says of its terminations when it is asked.
-    fn audited(
+    fn audited<'m>(
         &self,
         cx: &mut Cx<'_>,
         spot: Spot,
-        draft: &mut Draft<'_, '_>,
-        reply: &Command,
+        draft: &mut Draft<'m, '_>,
+        reply: &'m Command,
     ) -> Result<(), Fault> {
         let termination = reply.terminations.first();
         for stream in &reply.streams {
             let bearer = termination.and_then(|one| self.bearer(spot.gateway, one, stream.id));
+            self.show_mode(spot, draft, stream, bearer);
             if let Some(remote) = &stream.remote {
                 self.show_remote(spot, draft, remote, bearer)?;
             }

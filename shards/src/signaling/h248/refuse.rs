@@ -31,6 +31,8 @@ impl Refusal {
     pub(super) const UNSERVED: Self = Self::new(502, "Not ready");
     /// No gateway of this name.
     pub(super) const UNKNOWN: Self = Self::new(502, "Not ready");
+    /// The gateway's connection has ended, and only the gateway can make another.
+    pub(super) const UNREACHED: Self = Self::new(503, "Service unavailable");
     /// What this side may not ask.
     pub(super) const COMMAND: Self = Self::new(443, "Unsupported or unknown command");
     /// It is signed, and what it signs is about to change.

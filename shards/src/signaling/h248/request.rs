@@ -122,6 +122,10 @@ impl H248 {
         draft: &mut Draft<'_, '_>,
     ) -> Result<Option<Asked>, Refusal> {
         self.room(cx, draft)?;
+        let cut = |gateway: &super::gateway::Gateway| gateway.down && gateway.flow.stream.is_some();
+        if self.gateways.get(spot.gateway).is_some_and(cut) {
+            return Err(Refusal::UNREACHED);
+        }
         let mut asked = Asked::default();
         for (context, command) in draft.message.transactions()[spot.at].commands() {
             let mut one = AskedCommand::new(context, command);
