@@ -136,7 +136,7 @@ h248_calls() {
         check "$transport, $encoding: the controller sees Portolan, and each gateway at an address of its own" told "controller-$transport-$encoding" \
             'all(name.startswith("10.0.0.10:") for name in it["gateways"] + it["announced"]) and len(set(it["gateways"])) == len(it["gateways"])'
         check "$transport, $encoding: statistics arrive" told "controller-$transport-$encoding" 'all("rtp/ps=250 " in one for one in it["statistics"])'
-        for room in "$@"; do halt "gateway-$transport-$encoding-$room"; done
+        for room in "$@"; do halt "gateway-$transport-$encoding-$room" KILL; done
     done
 }
 
@@ -156,7 +156,7 @@ scenario_h248_without() {
         read -r transport encoding _ <<<"$link"
         check "$transport, $encoding: the gateway does what it is told" over "controller-$transport-$encoding"
         check "$transport, $encoding: no packet of the other voice reaches it" told "controller-$transport-$encoding" 'it["statistics"] == ["rtp/ps=250 rtp/pr=0"]'
-        halt "gateway-$transport-$encoding-a1"
+        halt "gateway-$transport-$encoding-a1" KILL
     done
 }
 
@@ -196,8 +196,8 @@ scenario_h248_examples() {
     check "Portolan counts them" await 5 is 4 figure portolan_gateways
     unwatch examples
     check "nothing leaks, nothing is malformed" clean examples --protocol h248 --reader "$PYCRATE"
-    halt mg
-    halt mgc
+    halt mg KILL
+    halt mgc KILL
     halt portolan
 }
 

@@ -9,8 +9,7 @@ LABS=(
     "keepalive forgotten reload srtp dtls ice counters six"
     "tcp_terminals tls_terminals tcp_duet tls_duet mixed_duet certificates loss_tls"
     "tcp_softswitch tls_softswitch failover"
-    "mgcp_without mgcp mgcp_double mgcp_twins"
-    "h248_without h248_examples h248 h248_double h248_twins"
+    "mgcp_without mgcp mgcp_double mgcp_twins h248_without h248_examples h248 h248_double h248_twins"
 )
 
 declare -A ADDRESS=([a1]=192.168.1.10 [a2]=192.168.1.11 [b1]=192.168.1.10 [d1]=192.168.1.10)
