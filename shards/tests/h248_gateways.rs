@@ -57,7 +57,7 @@ fn a_restart_makes_a_gateway_known_once_its_controller_has_accepted_it() {
     assert_eq!(mid(&sent), Mid::of(sent.flow.local));
     assert!(
         sent.flow.local.ip() == addr("10.0.0.10:0").ip()
-            && (30_000..32_000).contains(&sent.flow.local.port())
+            && (30_000..34_000).contains(&sent.flow.local.port())
     );
     let change = command(&sent).service_change.expect("a ServiceChange");
     assert_eq!((change.method, change.reason, change.address), (Some(Method::Restart), Some(901), None));

@@ -315,6 +315,29 @@ fn ports_of_gateways_have_an_end() {
 }
 
 #[test]
+fn a_network_that_nobody_accepts_does_not_take_all_ports() {
+    let mut mapping = h248(1);
+    let forty = portolan_shards::realm::PortRange { first: 30_000, last: 30_039 };
+    let core = portolan_shards::realm::Realm { gateways: Some(forty), ..(*mapping.realms[1]).clone() };
+    mapping.realms[1] = std::sync::Arc::new(core);
+    let mut world = World::new(mapping);
+    let come = |world: &mut World, from: &str, n: u32| {
+        let name = format!("[192.168.1.{n}]:2944");
+        world.h248_gateway_sends(from, restart(&name, 1).as_bytes()).remove(0)
+    };
+    let passed = (0..40).filter(|n| come(&mut world, NAT, *n).flow.realm == CORE).count();
+    assert_eq!((passed, world.shards[0].stats().dropped(DropReason::Quota)), (10, 30));
+    let other = come(&mut world, "203.0.113.99:2944", 1);
+    assert_eq!(other.flow.realm, CORE, "others find room");
+    world.pass(Duration::from_secs(61));
+    assert_eq!(come(&mut world, NAT, 50).flow.realm, CORE, "and so does it when those are forgotten");
+    let accepted_one = come(&mut world, NAT, 51);
+    world.h248_answers(&accepted_one, accepted(MGC, 1).as_bytes());
+    let more = (60..80).filter(|n| come(&mut world, NAT, *n).flow.realm == CORE).count();
+    assert_eq!(more, 9, "one that was accepted is not counted");
+}
+
+#[test]
 fn short_tokens_comments_and_unknown_things_pass_as_they_are() {
     let mut world = World::new(h248(1));
     let home = world.h248_restarts(NAT, PRIVATE);

@@ -45,7 +45,7 @@ fn with_h248(id: RealmId, name: &str, side: Side, address: &str) -> Realm {
         Side::Access => vec![(Transport::Udp, 2944), (Transport::Tcp, 2944)],
         Side::Core => Vec::new(),
     };
-    let gateways = (side == Side::Core).then_some(PortRange { first: 30_000, last: 31_999 });
+    let gateways = (side == Side::Core).then_some(PortRange { first: 30_000, last: 33_999 });
     Realm { h248, gateways, ..realm(id, name, side, address) }
 }
 

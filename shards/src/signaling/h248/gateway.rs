@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Gateways of one name at one place.
 const MAX_NAMESAKES: usize = 64;
+/// Gateways of one network that no controller has accepted yet may have one in so many of a shard's addresses.
+const UNPROVEN_SHARE: usize = 4;
 
 /// Who a gateway is, as far as its messages tell: gateways of one place are told apart by where they send from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +115,8 @@ pub(super) struct Gateways {
     lines: HashMap<StreamId, Key, Keyed>,
     /// By the connection that they came by.
     connected: HashMap<StreamId, SmallVec<[Key; 1]>, Keyed>,
+    /// Gateways that no controller has accepted yet, by their network.
+    unproven: HashMap<Guest, usize, Keyed>,
     lanes: u32,
 }
 
@@ -124,6 +128,7 @@ impl Gateways {
             homes: HashMap::with_hasher(Keyed::new(rng)),
             lines: HashMap::with_hasher(Keyed::new(rng)),
             connected: HashMap::with_hasher(Keyed::new(rng)),
+            unproven: HashMap::with_hasher(Keyed::new(rng)),
             lanes: 0,
         }
     }
@@ -145,6 +150,7 @@ impl Gateways {
         let access = cx.mapping.realm(flow.realm)?.clone();
         let core = cx.mapping.realm(softswitch.realm)?.clone();
         let home = self.free_home(cx, &core, &place)?;
+        *self.unproven.entry(guest_at(&flow)).or_default() += 1;
         self.lanes = self.lanes.wrapping_add(1).max(1);
         let gateway = Gateway {
             place: place.clone(),
@@ -196,6 +202,30 @@ impl Gateways {
         keys
     }
 
+    /// Have gateways of this network that nobody has accepted taken enough of our addresses?
+    pub(super) fn is_crowded(&self, cx: &Cx<'_>, core: &Realm, guest: Guest) -> bool {
+        let share = core.gateways.map_or(0, |ports| ports.share(cx.mapping.shards, cx.shard).len());
+        let unproven = self.unproven.get(&guest).copied().unwrap_or_default();
+        unproven >= (share / UNPROVEN_SHARE).max(1)
+    }
+
+    /// A controller has accepted a gateway; false if it had before.
+    pub(super) fn prove(&mut self, key: Key) -> bool {
+        let Some(gateway) = self.table.get_mut(key).filter(|gateway| !gateway.proven) else { return false };
+        gateway.proven = true;
+        let guest = guest_at(&gateway.flow);
+        self.discharge(guest);
+        true
+    }
+
+    fn discharge(&mut self, guest: Guest) {
+        let Some(count) = self.unproven.get_mut(&guest) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.unproven.remove(&guest);
+        }
+    }
+
     /// An address of ours that no gateway has: the one that this place has always had, or the next.
     fn free_home(&self, cx: &Cx<'_>, core: &Realm, place: &Place) -> Option<SocketAddr> {
         let share = core.gateways?.share(cx.mapping.shards, cx.shard);
@@ -209,6 +239,7 @@ impl Gateways {
     /// Forget a gateway, and give its address back.
     pub(super) fn remove(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Gateway> {
         let gone = self.table.remove(key)?;
+        gone.guest().into_iter().for_each(|guest| self.discharge(guest));
         self.homes.remove(&gone.home);
         gone.line.iter().for_each(|line| self.hang_up(cx, line));
         if let Some(family) = self.families.get_mut(&gone.place) {

@@ -80,8 +80,10 @@ impl H248 {
         if self.transactions.of_guest(guest_at(&flow)) >= cx.mapping.limits.transactions_per_source {
             return Err(Refusal::QUOTA);
         }
-        if cx.mapping.agent(flow.realm, Proto::H248).is_none() {
-            return Err(Refusal::UNSERVED);
+        let agent = cx.mapping.agent(flow.realm, Proto::H248).ok_or(Refusal::UNSERVED)?;
+        let core = cx.mapping.realm(agent.realm).ok_or(Refusal::UNSERVED)?;
+        if self.gateways.is_crowded(cx, core, guest_at(&flow)) {
+            return Err(Refusal::QUOTA);
         }
         let manner = (message.encoding, message.version);
         let key = self.gateways.add(cx, place.clone(), flow, manner).ok_or(Refusal::FULL)?;

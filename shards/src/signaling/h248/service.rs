@@ -157,10 +157,9 @@ impl H248 {
 
     /// A controller has accepted a gateway.
     fn prove(&mut self, cx: &Cx<'_>, spot: Spot) {
-        let Some(gateway) = self.gateways.get_mut(spot.gateway).filter(|gateway| !gateway.proven) else {
+        if !self.gateways.prove(spot.gateway) {
             return;
-        };
-        gateway.proven = true;
+        }
         self.timers.schedule(cx.now + cx.mapping.keepalive.interval, Wake::Keepalive(spot.gateway));
     }
 
