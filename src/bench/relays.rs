@@ -143,10 +143,10 @@ impl Relay for Rtpengine {
     fn set_up(&mut self, sdp: &[[String; 2]]) -> anyhow::Result<Vec<[SocketAddr; 2]>> {
         self.calls = sdp.len();
         let (begin, mut told) = (Instant::now(), Vec::with_capacity(self.calls));
-        for number in 0..self.calls {
+        for (number, sdp) in sdp.iter().enumerate() {
             let due = Duration::from_secs_f64(number as f64 / SET_UP);
             std::thread::sleep(due.saturating_sub(begin.elapsed()));
-            told.push(self.call(number, &sdp[number])?);
+            told.push(self.call(number, sdp)?);
         }
         Ok(told)
     }
