@@ -116,7 +116,7 @@ h248_begin() {
     done
     for link in "${LINKS[@]}"; do
         read -r transport encoding portolan <<<"$link"
-        await 10 controls "$at" "$transport" "$encoding"
+        await 30 controls "$at" "$transport" "$encoding"
         for room in "$@"; do
             erlang "gateway-$transport-$encoding-$room" "$room" -run h248 main gateway "${GATEWAYS_TO:-$portolan}" "$transport" "$encoding" \
                 "${ADDRESS[$room]}" "$LIB/rtp.py" "${pair[@]}" 5.0
@@ -190,9 +190,9 @@ scenario_h248_examples() {
     check "portolan run gets ready" h248_up
     watch examples
     erlang mgc core -s megaco -s megaco_simple_mgc start_batch
-    await 10 controls core tcp binary
+    await 30 controls core tcp binary
     erlang mg a1 -s megaco -eval "[io:format(\"~p~n~n\", [Started]) || Started <- [megaco_simple_mg:$starts]], receive after infinity -> ok end."
-    check "all four gateways are registered" await 10 registered_links 4
+    check "all four gateways are registered" await 60 registered_links 4
     check "Portolan counts them" await 5 is 4 figure portolan_gateways
     unwatch examples
     check "nothing leaks, nothing is malformed" clean examples --protocol h248 --reader "$PYCRATE"

@@ -19,8 +19,8 @@
 -include_lib("megaco/include/megaco.hrl").
 -include_lib("megaco/include/megaco_message_v1.hrl").
 
--define(ANSWER_MS, 8000).
--define(REGISTRATION_MS, 20000).
+-define(ANSWER_MS, 20000).
+-define(REGISTRATION_MS, 60000).
 %% After a voice has sung: until it has heard what is still on its way.
 -define(ECHO_MS, 1000).
 %% Ports of voices, apart for each link, so that all links may be tried at once.
@@ -43,7 +43,9 @@ gateway(Controller, {Transport, Encoding} = Link, [Address, Rtp, Name, Partner, 
     ets:insert(state, [{address, Address}, {terminations, 0}, {first, ?GATEWAY_PORTS + apart(Link)}]),
     Handle = user(Address, Link),
     Connection = connect(Transport, Controller, Address, port(Encoding), Handle),
-    io:format("registered: ~p~n", [element(2, megaco:call(Connection, [registration()], [{request_timer, ?ANSWER_MS}]))]),
+    %% Repeated until it is answered.
+    Timer = #megaco_incr_timer{wait_for = 4000, factor = 1, incr = 0, max_retries = 10},
+    io:format("registered: ~p~n", [element(2, megaco:call(Connection, [registration()], [{request_timer, Timer}]))]),
     serve({Rtp, Name, Partner, Seconds}).
 
 registration() ->
