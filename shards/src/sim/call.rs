@@ -378,7 +378,7 @@ impl Call {
         stack.event(Event::CallAnswered { call, role, setup: now.since(self.started) });
         self.media.start(now);
         if self.spec.hangup == self.role {
-            self.hang_up_at = self.spec.talk.map(|talk| now + talk + self.spec.linger);
+            self.hang_up_at = self.spec.lasts().map(|time| now + time);
         }
         self.plot_up(now);
         self.media.tick(now, &mut stack.out);

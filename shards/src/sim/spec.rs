@@ -149,6 +149,13 @@ impl CallSpec {
         }
     }
 
+    /// From the answer until somebody hangs up; `None` = no end. Who is on hold for half of the talk has as much left to say.
+    pub(super) fn lasts(&self) -> Option<Duration> {
+        let talk = self.talk?;
+        let held = if self.script == Script::Hold { talk / 2 } else { Duration::ZERO };
+        Some(talk + held + self.linger)
+    }
+
     /// Packets that each end sends; `None` = no end.
     pub(super) fn packets(&self) -> Option<u32> {
         match (self.rtp, self.talk) {

@@ -191,9 +191,9 @@ impl Call {
 
     /// What a trunk does by itself, now that the call is up.
     pub(super) fn plot(&mut self, now: Instant) {
-        let Some(talk) = self.spec.talk else { return };
+        let (Some(talk), Some(time)) = (self.spec.talk, self.spec.lasts()) else { return };
         if self.leg(self.spec.hangup).is_none() {
-            self.agenda.push((now + talk + self.spec.linger, Act::HangUp));
+            self.agenda.push((now + time, Act::HangUp));
         }
         if self.spec.script == Script::Hold && self.leg(Role::Caller).is_none() {
             self.agenda.extend([(now + talk / 4, Act::Flash), (now + talk * 3 / 4, Act::Flash)]);

@@ -262,9 +262,9 @@ impl Connection {
 
     /// What the telephone will do, now that the call is up.
     fn plot(&mut self, now: Instant) {
-        let Some(talk) = self.spec.talk else { return };
+        let (Some(talk), Some(time)) = (self.spec.talk, self.spec.lasts()) else { return };
         if self.spec.hangup == self.role {
-            self.agenda.push((now + talk + self.spec.linger, Act::HangUp));
+            self.agenda.push((now + time, Act::HangUp));
         }
         if self.spec.script == Script::Hold && self.role == Role::Caller {
             self.agenda.extend([(now + talk / 4, Act::Flash), (now + talk * 3 / 4, Act::Flash)]);
