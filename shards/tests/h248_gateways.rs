@@ -193,6 +193,26 @@ fn nobody_takes_the_place_of_a_gateway_that_answers() {
 }
 
 #[test]
+fn a_stranger_does_not_take_the_place_of_a_gateway_that_its_nat_has_just_moved() {
+    for dialect in Dialect::ALL {
+        let mut world = World::new(h248(1));
+        world.dialect = dialect;
+        let home = world.h248_restarts(NAT, PRIVATE);
+        world.pass(seconds(1));
+        let sent = world.h248_gateway_sends(ELSEWHERE, notify(PRIVATE, 10).as_bytes());
+        assert!(sent.iter().all(asks) && sent[0].flow == gateway_at(NAT), "the old place is asked first");
+        let namesake = world.h248_gateway_sends("203.0.113.7:41000", notify(PRIVATE, 9).as_bytes());
+        assert!(namesake.is_empty(), "one is examined at a time");
+        assert_eq!(world.shards[0].stats().dropped(DropReason::Avalanche), 1);
+        let stranger = up(world.h248_gateway_sends("192.0.2.66:2944", notify(PRIVATE, 9).as_bytes()));
+        assert_ne!(stranger[0].flow.local, home, "from another address it is another gateway");
+        let sent = up(world.pass(seconds(3)));
+        assert_eq!((sent.len(), sent[0].flow.local, ids(&sent[0])), (1, home, vec![10]));
+        assert_eq!(asked(&mut world, home, 7).flow.remote, addr(ELSEWHERE));
+    }
+}
+
+#[test]
 fn a_gateway_is_asked_while_it_is_silent_and_is_down_when_it_does_not_answer() {
     for dialect in Dialect::ALL {
         let route = Route {

@@ -10,6 +10,7 @@ pub mod mgcp;
 mod rate;
 mod reading;
 mod report;
+mod roster;
 pub mod sdp;
 pub mod sip;
 pub mod siv;

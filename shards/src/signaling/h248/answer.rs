@@ -29,6 +29,9 @@ impl H248 {
             return cx.dropped(DropReason::Unmatched);
         };
         transaction.heard = true;
+        if let Some(gateway) = self.gateways.get_mut(spot.gateway).filter(|_| from == Side::Access) {
+            gateway.standing.reached |= gateway.flow.same_path(&spot.flow);
+        }
         let Some(back) = transaction.back else {
             return self.take_own(cx, spot, draft, key, from);
         };

@@ -213,6 +213,6 @@ impl H248 {
     /// Is anything still running with this softswitch?
     pub(super) fn bears_by(&self, softswitch: &crate::realm::Softswitch) -> bool {
         let by = |gateway: &Gateway| Arc::as_ref(&gateway.softswitch) == softswitch;
-        self.gateways.iter().any(|(_, gateway)| !gateway.bearers.is_empty() && by(gateway))
+        self.gateways.roster.iter().any(|(_, gateway)| !gateway.bearers.is_empty() && by(gateway))
     }
 }

@@ -9,18 +9,16 @@ use crate::realm::{Realm, Server, Softswitch};
 use crate::signaling::Cx;
 use crate::signaling::guest::{Guest, guest_at};
 use crate::signaling::reading::Reading;
+use crate::signaling::roster::{Member, Roster, Standing};
 use crate::signaling::streams::Lane;
-use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, Proto, StreamId, Transport};
+use crate::table::Key;
+use crate::types::{Flow, Proto, StreamId, Transport};
 use crate::wire::h248::{Encoding, Mid};
-use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Gateways of one name at one place.
-const MAX_NAMESAKES: usize = 64;
 /// Gateways of one network that no controller has accepted yet may have one in so many of a shard's addresses.
 const UNPROVEN_SHARE: usize = 4;
 
@@ -73,42 +71,13 @@ pub(super) struct Gateway {
     pub(super) target: usize,
     /// The server that a controller has named.
     pub(super) named: Option<Server>,
-    /// The controller has accepted something of it.
-    pub(super) proven: bool,
-    /// It has answered nothing for too long.
-    pub(super) down: bool,
-    /// The controller was told that it is gone.
-    pub(super) ended: bool,
-    /// Its realm or its controller is no longer configured.
-    pub(super) leaving: bool,
-    /// When it was last heard by its flow.
-    pub(super) heard: Instant,
-    /// Questions that it has not answered since.
-    pub(super) misses: u32,
+    pub(super) standing: Standing,
     pub(super) bearers: Vec<Key>,
-}
-
-/// All gateways of one place.
-#[derive(Default)]
-pub(super) struct Family {
-    pub(super) members: SmallVec<[Key; 1]>,
-    pub(super) suspect: Option<Suspect>,
-}
-
-/// A message that came from elsewhere: of a gateway that has moved, or of another one of the same name.
-pub(super) struct Suspect {
-    pub(super) flow: Flow,
-    pub(super) message: Bytes,
-    /// Known gateways of the name that have not answered since.
-    pub(super) silent: SmallVec<[Key; 1]>,
-    /// Until when they may.
-    pub(super) until: Instant,
 }
 
 /// The gateways of a shard.
 pub(super) struct Gateways {
-    table: Table<Gateway>,
-    families: HashMap<Place, Family, Keyed>,
+    pub(super) roster: Roster<Gateway>,
     /// By our address toward the controller.
     homes: HashMap<SocketAddr, Key, Keyed>,
     /// By the connection to the controller.
@@ -123,8 +92,7 @@ pub(super) struct Gateways {
 impl Gateways {
     pub(super) fn new(rng: &mut Rng) -> Self {
         Self {
-            table: Table::default(),
-            families: HashMap::with_hasher(Keyed::new(rng)),
+            roster: Roster::new(rng),
             homes: HashMap::with_hasher(Keyed::new(rng)),
             lines: HashMap::with_hasher(Keyed::new(rng)),
             connected: HashMap::with_hasher(Keyed::new(rng)),
@@ -141,9 +109,7 @@ impl Gateways {
         flow: Flow,
         (encoding, version): (Encoding, u8),
     ) -> Option<Key> {
-        let room = self.table.len() < cx.mapping.limits.bindings;
-        let namesakes = self.families.get(&place).map_or(0, |family| family.members.len());
-        if !room || namesakes >= MAX_NAMESAKES {
+        if !self.roster.has_room(&place, cx.mapping.limits.bindings) {
             return None;
         }
         let softswitch = cx.mapping.agent(flow.realm, Proto::H248)?.clone();
@@ -153,7 +119,7 @@ impl Gateways {
         *self.unproven.entry(guest_at(&flow)).or_default() += 1;
         self.lanes = self.lanes.wrapping_add(1).max(1);
         let gateway = Gateway {
-            place: place.clone(),
+            place,
             encoding,
             version,
             flow,
@@ -165,17 +131,11 @@ impl Gateways {
             line: None,
             target: 0,
             named: None,
-            proven: false,
-            down: false,
-            ended: false,
-            leaving: false,
-            heard: cx.now,
-            misses: 0,
+            standing: Standing::new(cx.now),
             bearers: Vec::new(),
         };
         cx.out.push_back(Output::Listen(gateway.listener()));
-        let key = self.table.insert(gateway);
-        self.families.entry(place).or_default().members.push(key);
+        let key = self.roster.insert(gateway);
         self.homes.insert(home, key);
         self.come_by(key, flow);
         Some(key)
@@ -183,16 +143,11 @@ impl Gateways {
 
     /// A gateway is reached by this flow from now on.
     pub(super) fn come_by(&mut self, key: Key, flow: Flow) {
-        let Some(gateway) = self.table.get_mut(key) else { return };
-        gateway.flow = flow;
+        let Some(gateway) = self.roster.get_mut(key) else { return };
+        (gateway.flow, gateway.standing.reached) = (flow, false);
         if let Some(stream) = flow.stream {
             self.connected.entry(stream).or_default().push(key);
         }
-    }
-
-    /// Those who came from elsewhere, and are not known yet.
-    pub(super) fn suspects(&mut self) -> impl Iterator<Item = &mut Suspect> {
-        self.families.values_mut().filter_map(|family| family.suspect.as_mut())
     }
 
     /// A gateway's connection is no more: whose it was.
@@ -211,9 +166,9 @@ impl Gateways {
 
     /// A controller has accepted a gateway; false if it had before.
     pub(super) fn prove(&mut self, key: Key) -> bool {
-        let Some(gateway) = self.table.get_mut(key).filter(|gateway| !gateway.proven) else { return false };
-        gateway.proven = true;
-        let guest = guest_at(&gateway.flow);
+        let Some(gateway) = self.roster.get_mut(key) else { return false };
+        let Some(guest) = gateway.guest() else { return false };
+        gateway.standing.proven = true;
         self.discharge(guest);
         true
     }
@@ -238,63 +193,34 @@ impl Gateways {
 
     /// Forget a gateway, and give its address back.
     pub(super) fn remove(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Gateway> {
-        let gone = self.table.remove(key)?;
+        let gone = self.roster.remove(key)?;
         gone.guest().into_iter().for_each(|guest| self.discharge(guest));
         self.homes.remove(&gone.home);
         gone.line.iter().for_each(|line| self.hang_up(cx, line));
-        if let Some(family) = self.families.get_mut(&gone.place) {
-            family.members.retain(|member| *member != key);
-            if family.members.is_empty() {
-                self.families.remove(&gone.place);
-            }
-        }
         cx.out.push_back(Output::Unlisten(gone.listener()));
         Some(gone)
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Gateway> {
-        self.table.get(key)
+        self.roster.get(key)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Gateway> {
-        self.table.get_mut(key)
-    }
-
-    /// The gateway of this place that sends from there.
-    pub(super) fn at(&self, place: &Place, flow: &Flow) -> Option<Key> {
-        let members = &self.families.get(place)?.members;
-        members.iter().copied().find(|&key| self.get(key).is_some_and(|g| g.flow.same_path(flow)))
+        self.roster.get_mut(key)
     }
 
     /// The gateway that a controller means by sending there.
-    pub(super) fn reached(&self, flow: &Flow) -> Option<Key> {
+    pub(super) fn meant(&self, flow: &Flow) -> Option<Key> {
         match flow.stream {
             Some(stream) => self.lines.get(&stream).copied(),
             None => self.homes.get(&flow.local).copied(),
         }
     }
 
-    pub(super) fn family(&self, place: &Place) -> Option<&Family> {
-        self.families.get(place)
-    }
-
-    pub(super) fn family_mut(&mut self, place: &Place) -> Option<&mut Family> {
-        self.families.get_mut(place)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Gateway)> {
-        self.table.iter()
-    }
-
-    /// Gateways that a controller has accepted and that are not down.
-    pub(super) fn serving(&self) -> usize {
-        self.iter().filter(|(_, gateway)| gateway.proven && !gateway.down).count()
-    }
-
     /// The way to a gateway's controller; its connection is dialled if there is none. `None` while the softswitch has no
     /// address.
     pub(super) fn up(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Flow> {
-        let gateway = self.table.get_mut(key)?;
+        let gateway = self.roster.get_mut(key)?;
         let server = gateway.serves()?.clone();
         let flow = cx.toward(gateway.lane, &gateway.core, gateway.home, &server);
         let before = gateway.line.take_if(|line| line.stream != flow.stream);
@@ -319,9 +245,25 @@ impl Gateways {
     /// A connection to a controller is no more: whose it was.
     pub(super) fn cut(&mut self, flow: &Flow) -> Option<Key> {
         let key = self.lines.remove(&flow.stream?)?;
-        let gateway = self.table.get_mut(key)?;
+        let gateway = self.roster.get_mut(key)?;
         gateway.line.take_if(|line| line.stream == flow.stream);
         Some(key)
+    }
+}
+
+impl Member for Gateway {
+    type Place = Place;
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 
@@ -363,13 +305,8 @@ impl Gateway {
         true
     }
 
-    /// It was heard by its flow.
-    pub(super) const fn hear(&mut self, now: Instant) {
-        (self.heard, self.misses, self.down) = (now, 0, false);
-    }
-
     /// Who is charged for what it sends; nobody once it is proven.
     pub(super) fn guest(&self) -> Option<Guest> {
-        (!self.proven).then(|| guest_at(&self.flow))
+        (!self.standing.proven).then(|| guest_at(&self.flow))
     }
 }

@@ -3,13 +3,13 @@
 
 use super::asked::Asked;
 use super::bearer::Ended;
-use super::gateway::Gateway;
 use super::own::send;
 use super::request::begun;
 use super::{H248, Wake};
 use crate::io::Output;
-use crate::realm::{KeepaliveMethod, Realm, Softswitch};
+use crate::realm::KeepaliveMethod;
 use crate::signaling::Cx;
+use crate::signaling::roster::{access_of, is_told};
 use crate::table::Key;
 use crate::types::{Flow, Proto, Side};
 use crate::wire::h248::build::Envelope;
@@ -23,8 +23,6 @@ const REPEAT: Duration = Duration::from_millis(500);
 const TRIES: u32 = 4;
 /// When no answer is expected any more.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// A gateway that is down, and has no bearer, is forgotten after this long.
-const GONE: Duration = Duration::from_secs(3600);
 
 impl H248 {
     /// Ask a gateway whether it lives.
@@ -115,9 +113,7 @@ impl H248 {
         let most = cx.mapping.keepalive.misses;
         let Some(gateway) = self.gateways.get_mut(key) else { return };
         cx.stats.keepalives_missed += 1;
-        gateway.misses += 1;
-        if gateway.misses >= most && !gateway.down {
-            gateway.down = true;
+        if gateway.standing.miss(most) {
             cx.stats.bindings_lost += 1;
             self.report_gone(cx, key);
         }
@@ -126,8 +122,11 @@ impl H248 {
     /// The controller hears that a gateway is gone, where the route says so.
     fn report_gone(&mut self, cx: &mut Cx<'_>, key: Key) {
         let Some(gateway) = self.gateways.get_mut(key) else { return };
-        if gateway.proven && !gateway.ended && tells(cx, &gateway.access, &gateway.softswitch) {
-            gateway.ended = true;
+        if gateway.standing.proven
+            && !gateway.standing.ended
+            && is_told(cx, &gateway.access, &gateway.softswitch)
+        {
+            gateway.standing.ended = true;
             cx.stats.registrations_ended += 1;
             self.tell_gone(cx, key);
         }
@@ -137,13 +136,13 @@ impl H248 {
     pub(super) fn keep_alive(&mut self, cx: &mut Cx<'_>, key: Key) {
         let interval = cx.mapping.keepalive.interval;
         let Some(gateway) = self.gateways.get(key) else { return };
-        let (idle, silent) = (gateway.bearers.is_empty(), cx.now - gateway.heard);
-        if idle && (gateway.leaving || gateway.down && silent >= GONE) {
+        let (idle, silent) = (gateway.bearers.is_empty(), cx.now - gateway.standing.heard);
+        if idle && gateway.standing.is_gone(cx.now) {
             self.forget(cx, key);
             return;
         }
         let off = gateway.access.keepalive == KeepaliveMethod::Off;
-        let cut = gateway.down && gateway.flow.stream.is_some();
+        let cut = gateway.standing.down && gateway.flow.stream.is_some();
         let mut next = interval;
         if silent < interval {
             cx.stats.keepalives_spared += 1;
@@ -162,8 +161,10 @@ impl H248 {
             return self.reconnect(cx, key);
         }
         for key in self.gateways.take_connected(&flow) {
-            let Some(gateway) = self.gateways.get_mut(key).filter(|gateway| !gateway.down) else { continue };
-            gateway.down = true;
+            let Some(gateway) = self.gateways.get_mut(key).filter(|gateway| !gateway.standing.down) else {
+                continue;
+            };
+            gateway.standing.down = true;
             cx.stats.bindings_lost += 1;
         }
     }
@@ -209,16 +210,16 @@ impl H248 {
     /// Gateways whose realm or controller is configured otherwise now.
     pub(super) fn rehome(&mut self, cx: &mut Cx<'_>) {
         self.avalanche.retain(&cx.mapping.softswitches);
-        let keys = self.gateways.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let keys = self.gateways.roster.keys();
         for key in keys {
             let Some(gateway) = self.gateways.get_mut(key) else { continue };
-            let access = access_of(cx, gateway);
+            let access = access_of(cx, &gateway.flow, &gateway.access);
             let agent = access.and_then(|realm| cx.mapping.agent(realm.id, Proto::H248));
             let core = agent.and_then(|agent| cx.mapping.realm(agent.realm));
             let same = agent.filter(|agent| agent.name == gateway.softswitch.name);
             let lent = core.is_some_and(|core| core.lends(cx.mapping.shards, cx.shard, gateway.home));
             let new = access.zip(same).zip(core).filter(|_| lent);
-            gateway.leaving = new.is_none();
+            gateway.standing.leaving = new.is_none();
             match new {
                 Some(((access, agent), core)) => {
                     let before = gateway.listener();
@@ -234,23 +235,6 @@ impl H248 {
                 None => {}
             }
         }
-        for suspect in self.gateways.suspects() {
-            let Flow { transport, local, .. } = suspect.flow;
-            let access = cx.mapping.access_at(transport, local);
-            suspect.flow.realm = access.map_or(suspect.flow.realm, |access| access.id);
-        }
+        self.gateways.roster.rehome_suspects(cx);
     }
-}
-
-/// The access realm that listens where a gateway's messages arrive, if it is still the one of that name.
-fn access_of<'c>(cx: &'c Cx<'_>, gateway: &Gateway) -> Option<&'c std::sync::Arc<Realm>> {
-    let Flow { transport, local, .. } = gateway.flow;
-    cx.mapping.access_at(transport, local).filter(|realm| realm.name == gateway.access.name)
-}
-
-/// Is the controller to be told when a gateway is gone?
-fn tells(cx: &Cx<'_>, access: &Realm, softswitch: &Softswitch) -> bool {
-    let named = |at: usize| cx.mapping.softswitches.get(at).is_some_and(|s| s.name == softswitch.name);
-    let route = cx.mapping.routes.iter().find(|route| route.access == access.id && named(route.softswitch));
-    route.is_some_and(|route| route.registration.deregister)
 }

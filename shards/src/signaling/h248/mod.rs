@@ -140,7 +140,7 @@ impl Adapter for H248 {
     }
 
     fn uses(&self, transport: Transport, local: SocketAddr) -> bool {
-        self.gateways.iter().any(|(_, gateway)| {
+        self.gateways.roster.iter().any(|(_, gateway)| {
             (gateway.flow.transport, gateway.flow.local) == (transport, local) || gateway.home == local
         })
     }
@@ -154,7 +154,7 @@ impl Adapter for H248 {
     }
 
     fn gauges(&self, cx: &mut Cx<'_>) {
-        cx.stats.gateways += self.gateways.serving() as u64;
+        cx.stats.gateways += self.gateways.roster.serving() as u64;
         cx.stats.transactions += self.transactions.len() as u64;
     }
 }

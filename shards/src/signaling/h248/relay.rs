@@ -18,7 +18,7 @@ impl H248 {
     /// A message from the access side.
     pub(super) fn take_from_gateway(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow) {
         let place = Place::of(cx, &flow, &message.mid);
-        let known = self.gateways.at(&place, &flow).or_else(|| self.answering(&place, message));
+        let known = self.gateways.roster.at(&place, &flow).or_else(|| self.answering(&place, message));
         if known.and_then(|key| self.gateways.get(key)).is_some_and(|g| g.flow.same_path(&flow)) {
             known.into_iter().for_each(|key| self.hear(cx, key));
         }
@@ -46,7 +46,7 @@ impl H248 {
 
     /// The gateway of this place that was asked what the message answers: its NAT may have given it another port since.
     fn answering(&self, place: &Place, message: &Message<'_>) -> Option<Key> {
-        let members = &self.gateways.family(place)?.members;
+        let members = self.gateways.roster.members(place);
         let answer = message.transactions().iter().find(|t| matches!(t.kind, Kind::Reply | Kind::Pending))?;
         let asked = |gateway: Key| Name { gateway, toward: Side::Access, id: answer.id };
         members.iter().copied().find(|key| self.transactions.named(asked(*key)).is_some())
@@ -54,7 +54,7 @@ impl H248 {
 
     /// A message from the core side.
     pub(super) fn take_from_controller(&mut self, cx: &mut Cx<'_>, message: &Message<'_>, flow: Flow) {
-        let known = self.gateways.reached(&flow);
+        let known = self.gateways.meant(&flow);
         let Some((key, gateway)) = known.and_then(|key| Some((key, self.gateways.get(key)?))) else {
             cx.dropped(DropReason::Unmatched);
             return refuse_all(cx, message, flow, Refusal::UNKNOWN);

@@ -3,12 +3,13 @@
 use super::H248;
 use super::asked::{Asked, AskedCommand};
 use super::draft::{Draft, Spot};
+use super::gateway::Gateway;
 use super::own::{refuse, send};
 use super::refuse::Refusal;
 use super::transaction::{HISTORY, Name, Transaction};
 use crate::io::DropReason;
 use crate::signaling::Cx;
-use crate::signaling::guest::guest_at;
+use crate::signaling::guest::Guest;
 use crate::table::Key;
 use crate::types::{Flow, Proto, Side};
 use crate::wire::h248::{self, Kind, Message, Verb};
@@ -45,8 +46,7 @@ impl H248 {
             self.abandon(cx, asked);
             return refuse(cx, message, request.id, flow, Refusal::UNSERVED);
         };
-        let unproven = |gateway: &&super::gateway::Gateway| from == Side::Access && !gateway.proven;
-        let guest = self.gateways.get(key).filter(unproven).map(|_| guest_at(&flow));
+        let guest = self.gateways.get(key).filter(|_| from == Side::Access).and_then(Gateway::guest);
         draft.send(at, to);
         draft.begun.push((at, begun(cx, name, Some(flow), to, guest, asked)));
     }
@@ -122,7 +122,7 @@ impl H248 {
         draft: &mut Draft<'_, '_>,
     ) -> Result<Option<Asked>, Refusal> {
         self.room(cx, draft)?;
-        let cut = |gateway: &super::gateway::Gateway| gateway.down && gateway.flow.stream.is_some();
+        let cut = |gateway: &Gateway| gateway.standing.down && gateway.flow.stream.is_some();
         if self.gateways.get(spot.gateway).is_some_and(cut) {
             return Err(Refusal::UNREACHED);
         }
@@ -197,7 +197,7 @@ pub(super) fn begun(
     name: Name,
     back: Option<Flow>,
     to: Flow,
-    guest: Option<crate::signaling::guest::Guest>,
+    guest: Option<Guest>,
     asked: Asked,
 ) -> Transaction {
     Transaction {

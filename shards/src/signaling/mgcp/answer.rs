@@ -48,7 +48,7 @@ impl Mgcp {
         }
         if self.gateways.get(gateway).is_some_and(|gateway| gateway.flow.same_path(&flow)) {
             self.hear(cx, gateway);
-            self.gateways.get_mut(gateway).into_iter().for_each(|gateway| gateway.reached = true);
+            self.gateways.get_mut(gateway).into_iter().for_each(|gateway| gateway.standing.reached = true);
         }
         if self.gateways.get(gateway).is_none() {
             cx.dropped(DropReason::Unmatched);
@@ -124,8 +124,8 @@ impl Mgcp {
             return Ok(());
         }
         let accepted = code < 300;
-        if accepted && !gateway.proven {
-            gateway.proven = true;
+        if accepted && !gateway.standing.proven {
+            gateway.standing.proven = true;
             self.timers.schedule(cx.now + cx.mapping.keepalive.interval, Wake::Keepalive(key));
         }
         match verb {

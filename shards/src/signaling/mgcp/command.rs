@@ -92,7 +92,7 @@ impl Mgcp {
         }
         let (message, flow) = (command.message, command.flow);
         let place = Place::of(cx, &flow, command.bytes(), &command.endpoint);
-        let known = self.gateways.at(&place, &flow);
+        let known = self.gateways.roster.at(&place, &flow);
         known.into_iter().for_each(|key| self.hear(cx, key));
         let repeated =
             known.and_then(|key| self.transactions.asked(Origin::Gateway(key, message.transaction)));

@@ -204,7 +204,7 @@ impl Mgcp {
     /// Is anything still running with this softswitch?
     pub(super) fn connects_by(&self, softswitch: &crate::realm::Softswitch) -> bool {
         let by = |gateway: &Gateway| Arc::as_ref(&gateway.softswitch) == softswitch;
-        self.gateways.iter().any(|(_, gateway)| !gateway.connections.is_empty() && by(gateway))
+        self.gateways.roster.iter().any(|(_, gateway)| !gateway.connections.is_empty() && by(gateway))
     }
 }
 

@@ -7,17 +7,14 @@ use crate::realm::{Realm, Softswitch};
 use crate::signaling::Cx;
 use crate::signaling::guest::{Guest, guest_at};
 use crate::signaling::reading::Reading;
-use crate::table::{Key, Table};
-use crate::types::{Flow, Instant, Transport};
-use bytes::Bytes;
+use crate::signaling::roster::{Member, Roster, Standing};
+use crate::table::Key;
+use crate::types::{Flow, Transport};
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Gateways of one name at one place.
-pub(super) const MAX_NAMESAKES: usize = 64;
 /// Endpoints of one gateway of which it is remembered that the call agent named whom they notify.
 const MAX_TOLD: usize = 1024;
 
@@ -45,61 +42,24 @@ pub(super) struct Gateway {
     told: BTreeSet<Box<[u8]>>,
     /// An endpoint of it that can be asked whether it lives.
     pub(super) endpoint: Box<[u8]>,
-    /// The call agent has accepted something of it.
-    pub(super) proven: bool,
-    /// It has answered something that went to its flow: it is there, and has not only been named.
-    pub(super) reached: bool,
-    /// It has answered nothing for too long.
-    pub(super) down: bool,
-    /// The call agent was told that it is gone.
-    pub(super) ended: bool,
-    /// Its realm or its call agent is no longer configured.
-    pub(super) leaving: bool,
-    /// When it was last heard by its flow.
-    pub(super) heard: Instant,
-    /// Questions that it has not answered since.
-    pub(super) misses: u32,
+    pub(super) standing: Standing,
     pub(super) connections: Vec<Key>,
-}
-
-/// All gateways of one place.
-#[derive(Default)]
-pub(super) struct Family {
-    pub(super) members: SmallVec<[Key; 1]>,
-    pub(super) suspect: Option<Suspect>,
-}
-
-/// A command that came from elsewhere: of a gateway that has moved, or of another one of the same name.
-pub(super) struct Suspect {
-    pub(super) flow: Flow,
-    pub(super) command: Bytes,
-    /// Known gateways of the name that have not answered since.
-    pub(super) silent: SmallVec<[Key; 1]>,
-    /// Until when they may.
-    pub(super) until: Instant,
 }
 
 /// The gateways of a shard.
 pub(super) struct Gateways {
-    table: Table<Gateway>,
-    families: HashMap<Place, Family, Keyed>,
+    pub(super) roster: Roster<Gateway>,
     names: HashMap<Box<[u8]>, Key, Keyed>,
 }
 
 impl Gateways {
     pub(super) fn new(rng: &mut Rng) -> Self {
-        Self {
-            table: Table::default(),
-            families: HashMap::with_hasher(Keyed::new(rng)),
-            names: HashMap::with_hasher(Keyed::new(rng)),
-        }
+        Self { roster: Roster::new(rng), names: HashMap::with_hasher(Keyed::new(rng)) }
     }
 
     /// A gateway of this place that is not known yet. `None` when nothing serves it, or there are too many.
     pub(super) fn add(&mut self, cx: &Cx<'_>, place: Place, flow: Flow) -> Option<Key> {
-        let room = self.table.len() < cx.mapping.limits.bindings;
-        let namesakes = self.families.get(&place).map_or(0, |family| family.members.len());
-        if !room || namesakes >= MAX_NAMESAKES {
+        if !self.roster.has_room(&place, cx.mapping.limits.bindings) {
             return None;
         }
         let softswitch = cx.mapping.agent(flow.realm, crate::types::Proto::Mgcp)?.clone();
@@ -110,7 +70,7 @@ impl Gateways {
         let name = place.names(cx, softswitch.domain.as_deref()).find(free)?;
         let names = index(&softswitch, &name);
         let gateway = Gateway {
-            place: place.clone(),
+            place,
             name: name.into(),
             domain: Box::default(),
             version: b"MGCP 1.0"[..].into(),
@@ -124,73 +84,48 @@ impl Gateways {
             entities: Entities::default(),
             told: BTreeSet::new(),
             endpoint: b"*"[..].into(),
-            proven: false,
-            reached: false,
-            down: false,
-            ended: false,
-            leaving: false,
-            heard: cx.now,
-            misses: 0,
+            standing: Standing::new(cx.now),
             connections: Vec::new(),
         };
-        let key = self.table.insert(gateway);
-        self.families.entry(place).or_default().members.push(key);
+        let key = self.roster.insert(gateway);
         self.names.insert(names.into(), key);
         Some(key)
     }
 
     /// Forget a gateway.
     pub(super) fn remove(&mut self, key: Key) -> Option<Gateway> {
-        let gone = self.table.remove(key)?;
+        let gone = self.roster.remove(key)?;
         self.names.remove(&index(&gone.softswitch, &gone.name)[..]);
-        if let Some(family) = self.families.get_mut(&gone.place) {
-            family.members.retain(|member| *member != key);
-            if family.members.is_empty() {
-                self.families.remove(&gone.place);
-            }
-        }
         Some(gone)
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Gateway> {
-        self.table.get(key)
+        self.roster.get(key)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Gateway> {
-        self.table.get_mut(key)
-    }
-
-    /// The gateway of this place that sends from there.
-    pub(super) fn at(&self, place: &Place, flow: &Flow) -> Option<Key> {
-        let members = &self.families.get(place)?.members;
-        members.iter().copied().find(|&key| self.get(key).is_some_and(|g| g.flow.same_path(flow)))
+        self.roster.get_mut(key)
     }
 
     /// The gateway that a softswitch calls by this domain.
     pub(super) fn named(&self, softswitch: &Softswitch, domain: &[u8]) -> Option<Key> {
         self.names.get(&index(softswitch, &domain.to_ascii_lowercase())[..]).copied()
     }
+}
 
-    pub(super) fn family(&self, place: &Place) -> Option<&Family> {
-        self.families.get(place)
+impl Member for Gateway {
+    type Place = Place;
+
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    pub(super) fn family_mut(&mut self, place: &Place) -> Option<&mut Family> {
-        self.families.get_mut(place)
+    fn flow(&self) -> &Flow {
+        &self.flow
     }
 
-    /// Those who came from elsewhere, and are not known yet.
-    pub(super) fn suspects(&mut self) -> impl Iterator<Item = &mut Suspect> {
-        self.families.values_mut().filter_map(|family| family.suspect.as_mut())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Gateway)> {
-        self.table.iter()
-    }
-
-    /// Gateways that a call agent has accepted and that are not down.
-    pub(super) fn serving(&self) -> usize {
-        self.iter().filter(|(_, gateway)| gateway.proven && !gateway.down).count()
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 
@@ -240,14 +175,9 @@ impl Gateway {
         self.told.contains(&local.to_ascii_lowercase()[..]) || self.told.contains(&b"*"[..])
     }
 
-    /// It was heard by its flow.
-    pub(super) fn hear(&mut self, now: Instant) {
-        (self.heard, self.misses, self.down) = (now, 0, false);
-    }
-
     /// Who is charged for what it sends; nobody once it is proven.
     pub(super) fn guest(&self) -> Option<Guest> {
-        (!self.proven).then(|| guest_at(&self.flow))
+        (!self.standing.proven).then(|| guest_at(&self.flow))
     }
 }
 

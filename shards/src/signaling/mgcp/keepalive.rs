@@ -2,13 +2,13 @@
 //! gone. Audits change nothing, so they are safe at any time (section 4.1).
 
 use super::connection::Ended;
-use super::gateway::Gateway;
 use super::transaction::{Asked, Origin, Transaction};
 use super::{Mgcp, Wake};
-use crate::realm::{KeepaliveMethod, Realm, Softswitch};
+use crate::realm::KeepaliveMethod;
 use crate::signaling::Cx;
+use crate::signaling::roster::{access_of, is_told};
 use crate::table::Key;
-use crate::types::{Flow, Proto, Side};
+use crate::types::{Proto, Side};
 use crate::wire::mgcp::Verb;
 use bytes::Bytes;
 use std::time::Duration;
@@ -19,8 +19,6 @@ const REPEAT: Duration = Duration::from_millis(500);
 const TRIES: u32 = 4;
 /// When no answer is expected any more.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// A gateway that is down, and has no connection, is forgotten after this long.
-const GONE: Duration = Duration::from_secs(3600);
 
 impl Mgcp {
     /// Ask a gateway whether it lives.
@@ -103,14 +101,12 @@ impl Mgcp {
         let most = cx.mapping.keepalive.misses;
         let Some(gateway) = self.gateways.get_mut(key) else { return };
         cx.stats.keepalives_missed += 1;
-        gateway.misses += 1;
-        if gateway.misses < most || gateway.down {
+        if !gateway.standing.miss(most) {
             return;
         }
-        gateway.down = true;
         cx.stats.bindings_lost += 1;
-        if gateway.proven && tells(cx, &gateway.access, &gateway.softswitch) {
-            gateway.ended = true;
+        if gateway.standing.proven && is_told(cx, &gateway.access, &gateway.softswitch) {
+            gateway.standing.ended = true;
             cx.stats.registrations_ended += 1;
             self.restart(cx, key, "forced");
         }
@@ -121,8 +117,8 @@ impl Mgcp {
         let interval = cx.mapping.keepalive.interval;
         let Some(gateway) = self.gateways.get(key) else { return };
         let idle = gateway.connections.is_empty();
-        let silent = cx.now - gateway.heard;
-        if idle && (gateway.leaving || gateway.down && silent >= GONE) {
+        let silent = cx.now - gateway.standing.heard;
+        if idle && gateway.standing.is_gone(cx.now) {
             self.forget(cx, key);
             return;
         }
@@ -149,16 +145,16 @@ impl Mgcp {
     /// Gateways whose realm or call agent is configured otherwise now.
     pub(super) fn rehome(&mut self, cx: &mut Cx<'_>) {
         self.avalanche.retain(&cx.mapping.softswitches);
-        let keys = self.gateways.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let keys = self.gateways.roster.keys();
         for key in keys {
             let Some(gateway) = self.gateways.get_mut(key) else { continue };
-            let access = access_of(cx, gateway);
+            let access = access_of(cx, &gateway.flow, &gateway.access);
             let agent = access.and_then(|realm| cx.mapping.agent(realm.id, Proto::Mgcp));
             let core = agent.and_then(|agent| cx.mapping.realm(agent.realm));
             let same = agent.filter(|agent| agent.name == gateway.softswitch.name);
             let home = core.and_then(|core| core.home_mgcp(cx.shard)).filter(|home| *home == gateway.home);
             let new = access.zip(same).zip(core).filter(|_| home.is_some());
-            gateway.leaving = new.is_none();
+            gateway.standing.leaving = new.is_none();
             match new {
                 Some(((access, agent), core)) => {
                     gateway.flow.realm = access.id;
@@ -171,23 +167,6 @@ impl Mgcp {
                 None => {}
             }
         }
-        for suspect in self.gateways.suspects() {
-            let Flow { transport, local, .. } = suspect.flow;
-            let access = cx.mapping.access_at(transport, local);
-            suspect.flow.realm = access.map_or(suspect.flow.realm, |access| access.id);
-        }
+        self.gateways.roster.rehome_suspects(cx);
     }
-}
-
-/// The access realm that listens where a gateway's messages arrive, if it is still the one of that name.
-fn access_of<'c>(cx: &'c Cx<'_>, gateway: &Gateway) -> Option<&'c std::sync::Arc<Realm>> {
-    let Flow { transport, local, .. } = gateway.flow;
-    cx.mapping.access_at(transport, local).filter(|realm| realm.name == gateway.access.name)
-}
-
-/// Is the call agent to be told when a gateway is gone?
-fn tells(cx: &Cx<'_>, access: &Realm, softswitch: &Softswitch) -> bool {
-    let named = |at: usize| cx.mapping.softswitches.get(at).is_some_and(|s| s.name == softswitch.name);
-    let route = cx.mapping.routes.iter().find(|route| route.access == access.id && named(route.softswitch));
-    route.is_some_and(|route| route.registration.deregister)
 }

@@ -142,7 +142,7 @@ impl Adapter for Mgcp {
     fn uses(&self, transport: Transport, local: SocketAddr) -> bool {
         let of = |gateway: &gateway::Gateway| gateway.flow.local == local || gateway.home == local;
         transport == Transport::Udp
-            && (self.transactions.uses(local) || self.gateways.iter().any(|(_, gateway)| of(gateway)))
+            && (self.transactions.uses(local) || self.gateways.roster.iter().any(|(_, gateway)| of(gateway)))
     }
 
     fn uses_realm(&self, realm: RealmId) -> bool {
@@ -154,7 +154,7 @@ impl Adapter for Mgcp {
     }
 
     fn gauges(&self, cx: &mut Cx<'_>) {
-        cx.stats.gateways = self.gateways.serving() as u64;
+        cx.stats.gateways = self.gateways.roster.serving() as u64;
         cx.stats.transactions += self.transactions.len() as u64;
     }
 }
