@@ -3,8 +3,10 @@
 mod support;
 
 use portolan_shards::io::DropReason;
-use portolan_shards::realm::{Authentication, Mapping, Realm, Registration, Route, Server, Softswitch};
-use portolan_shards::types::{Flow, Transport};
+use portolan_shards::realm::{
+    Authentication, Mapping, PortRange, Realm, Registration, Route, Server, Softswitch,
+};
+use portolan_shards::types::{Flow, RealmId, Transport};
 use portolan_shards::wire::h248::{Kind, Method, Mid, Verb};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use support::{ACCESS, CORE, Sent, World, addr};
 const NAT: &str = "203.0.113.7:40001";
 /// The same NAT, another port.
 const ELSEWHERE: &str = "203.0.113.7:40999";
+/// Another number of the access realm.
+const RENUMBERED: RealmId = RealmId(7);
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -414,6 +418,48 @@ fn a_reload_keeps_gateways_whose_place_is_still_there() {
         assert_eq!(world.h248_gateways(), 0, "and then it is gone");
         assert!(world.listeners.iter().all(|(_, listener)| listener.address != home));
     }
+}
+
+/// The access realm has another number.
+fn renumbered(before: &Mapping, generation: u64) -> Mapping {
+    let realm = Realm { id: RENUMBERED, ..Realm::clone(&before.realms[0]) };
+    let realms = vec![Arc::new(realm), before.realms[1].clone()];
+    Mapping { generation, realms, routes: vec![Route::all(RENUMBERED, 0)], ..before.clone() }
+}
+
+#[test]
+fn a_gateway_of_a_renumbered_realm_is_charged_only_while_nobody_has_accepted_it() {
+    for accepts in [false, true] {
+        let mut mapping = h248(1);
+        let four = Some(PortRange { first: 30_000, last: 30_003 });
+        mapping.realms[1] = Arc::new(Realm { gateways: four, ..Realm::clone(&mapping.realms[1]) });
+        let mut world = World::new(mapping.clone());
+        let first = up(world.h248_gateway_sends(NAT, restart(PRIVATE, 1).as_bytes())).remove(0);
+        let other = |id| restart("[192.168.1.6]:2944", id);
+        let refused = world.h248_gateway_sends(NAT, other(1).as_bytes()).remove(0);
+        assert_eq!(error(&refused), Some(510), "one of four addresses at the most");
+        world.reload(renumbered(&mapping, 2));
+        if accepts {
+            world.h248_answers(&first, accepted(MGC, 1).as_bytes());
+        } else {
+            world.pass(seconds(100));
+        }
+        assert_eq!(world.h248_gateways(), u64::from(accepts));
+        world.reload(Mapping { generation: 3, ..mapping });
+        assert_eq!(up(world.h248_gateway_sends(NAT, other(2).as_bytes())).len(), 1, "{accepts}");
+    }
+}
+
+#[test]
+fn who_is_examined_while_its_realm_is_renumbered_is_known_there() {
+    let mut world = World::new(h248(1));
+    let home = world.h248_restarts(NAT, PRIVATE);
+    world.pass(seconds(1));
+    world.h248_gateway_sends(ELSEWHERE, notify(PRIVATE, 9).as_bytes());
+    world.reload(renumbered(&h248(1), 2));
+    assert_eq!(up(world.pass(seconds(3))).len(), 1);
+    let sent = asked(&mut world, home, 7);
+    assert_eq!((sent.flow.realm, sent.flow.remote), (RENUMBERED, addr(ELSEWHERE)));
 }
 
 /// Controllers that are reached by TCP.

@@ -72,6 +72,8 @@ pub(super) struct Gateway {
     /// The server that a controller has named.
     pub(super) named: Option<Server>,
     pub(super) standing: Standing,
+    /// Who is charged for it until it is proven: the number of its realm may be another one by then.
+    charged: Guest,
     pub(super) bearers: Vec<Key>,
 }
 
@@ -116,7 +118,8 @@ impl Gateways {
         let access = cx.mapping.realm(flow.realm)?.clone();
         let core = cx.mapping.realm(softswitch.realm)?.clone();
         let home = self.free_home(cx, &core, &place)?;
-        *self.unproven.entry(guest_at(&flow)).or_default() += 1;
+        let charged = guest_at(&flow);
+        *self.unproven.entry(charged).or_default() += 1;
         self.lanes = self.lanes.wrapping_add(1).max(1);
         let gateway = Gateway {
             place,
@@ -132,6 +135,7 @@ impl Gateways {
             target: 0,
             named: None,
             standing: Standing::new(cx.now),
+            charged,
             bearers: Vec::new(),
         };
         cx.out.push_back(Output::Listen(gateway.listener()));
@@ -307,6 +311,6 @@ impl Gateway {
 
     /// Who is charged for what it sends; nobody once it is proven.
     pub(super) fn guest(&self) -> Option<Guest> {
-        (!self.standing.proven).then(|| guest_at(&self.flow))
+        (!self.standing.proven).then_some(self.charged)
     }
 }
