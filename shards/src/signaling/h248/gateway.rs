@@ -7,7 +7,7 @@ use crate::io::{Listener, Output};
 use crate::random::{Keyed, Rng};
 use crate::realm::{Realm, Server, Softswitch};
 use crate::signaling::Cx;
-use crate::signaling::guest::{Guest, guest_at};
+use crate::signaling::guest::{Charges, Guest, guest_at};
 use crate::signaling::reading::Reading;
 use crate::signaling::roster::{Member, Roster, Standing};
 use crate::signaling::streams::Lane;
@@ -87,7 +87,7 @@ pub(super) struct Gateways {
     /// By the connection that they came by.
     connected: HashMap<StreamId, SmallVec<[Key; 1]>, Keyed>,
     /// Gateways that no controller has accepted yet, by their network.
-    unproven: HashMap<Guest, usize, Keyed>,
+    unproven: Charges,
     lanes: u32,
 }
 
@@ -98,7 +98,7 @@ impl Gateways {
             homes: HashMap::with_hasher(Keyed::new(rng)),
             lines: HashMap::with_hasher(Keyed::new(rng)),
             connected: HashMap::with_hasher(Keyed::new(rng)),
-            unproven: HashMap::with_hasher(Keyed::new(rng)),
+            unproven: Charges::new(rng),
             lanes: 0,
         }
     }
@@ -119,7 +119,7 @@ impl Gateways {
         let core = cx.mapping.realm(softswitch.realm)?.clone();
         let home = self.free_home(cx, &core, &place)?;
         let charged = guest_at(&flow);
-        *self.unproven.entry(charged).or_default() += 1;
+        self.unproven.charge(Some(charged));
         self.lanes = self.lanes.wrapping_add(1).max(1);
         let gateway = Gateway {
             place,
@@ -164,25 +164,16 @@ impl Gateways {
     /// Have gateways of this network that nobody has accepted taken enough of our addresses?
     pub(super) fn is_crowded(&self, cx: &Cx<'_>, core: &Realm, guest: Guest) -> bool {
         let share = core.gateways.map_or(0, |ports| ports.share(cx.mapping.shards, cx.shard).len());
-        let unproven = self.unproven.get(&guest).copied().unwrap_or_default();
-        unproven >= (share / UNPROVEN_SHARE).max(1)
+        self.unproven.of(guest) >= (share / UNPROVEN_SHARE).max(1)
     }
 
     /// A controller has accepted a gateway; false if it had before.
     pub(super) fn prove(&mut self, key: Key) -> bool {
         let Some(gateway) = self.roster.get_mut(key) else { return false };
-        let Some(guest) = gateway.guest() else { return false };
+        let guest = gateway.guest();
         gateway.standing.proven = true;
-        self.discharge(guest);
-        true
-    }
-
-    fn discharge(&mut self, guest: Guest) {
-        let Some(count) = self.unproven.get_mut(&guest) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.unproven.remove(&guest);
-        }
+        self.unproven.discharge(guest);
+        guest.is_some()
     }
 
     /// An address of ours that no gateway has: the one that this place has always had, or the next.
@@ -198,7 +189,7 @@ impl Gateways {
     /// Forget a gateway, and give its address back.
     pub(super) fn remove(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Gateway> {
         let gone = self.roster.remove(key)?;
-        gone.guest().into_iter().for_each(|guest| self.discharge(guest));
+        self.unproven.discharge(gone.guest());
         self.homes.remove(&gone.home);
         gone.line.iter().for_each(|line| self.hang_up(cx, line));
         cx.out.push_back(Output::Unlisten(gone.listener()));

@@ -6,7 +6,7 @@
 
 use super::asked::Asked;
 use crate::random::{Keyed, Rng};
-use crate::signaling::guest::Guest;
+use crate::signaling::guest::{Charges, Guest};
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, RealmId, Side};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ pub(super) struct Transactions {
     table: Table<Transaction>,
     names: HashMap<Name, Key, Keyed>,
     gateways: HashMap<Key, BTreeSet<Key>, Keyed>,
-    guests: HashMap<Guest, usize, Keyed>,
+    guests: Charges,
     serial: u32,
 }
 
@@ -75,7 +75,7 @@ impl Transactions {
             table: Table::default(),
             names: HashMap::with_hasher(Keyed::new(rng)),
             gateways: HashMap::with_hasher(Keyed::new(rng)),
-            guests: HashMap::with_hasher(Keyed::new(rng)),
+            guests: Charges::new(rng),
             serial: rng.below(u64::from(u32::MAX - OWN)) as u32,
         }
     }
@@ -93,9 +93,7 @@ impl Transactions {
 
     pub(super) fn insert(&mut self, transaction: Transaction) -> Key {
         let name = transaction.name;
-        if let Some(guest) = transaction.guest {
-            *self.guests.entry(guest).or_default() += 1;
-        }
+        self.guests.charge(transaction.guest);
         let key = self.table.insert(transaction);
         self.names.insert(name, key);
         self.gateways.entry(name.gateway).or_default().insert(key);
@@ -111,18 +109,8 @@ impl Transactions {
                 self.gateways.remove(&gone.name.gateway);
             }
         }
-        if let Some(guest) = gone.guest {
-            self.discharge(guest);
-        }
+        self.guests.discharge(gone.guest);
         Some(gone)
-    }
-
-    fn discharge(&mut self, guest: Guest) {
-        let Some(count) = self.guests.get_mut(&guest) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.guests.remove(&guest);
-        }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Transaction> {
@@ -144,7 +132,7 @@ impl Transactions {
 
     /// Transactions that this guest is charged for.
     pub(super) fn of_guest(&self, guest: Guest) -> usize {
-        self.guests.get(&guest).copied().unwrap_or_default()
+        self.guests.of(guest)
     }
 
     /// Is a bearer to be made on this realm?

@@ -7,7 +7,7 @@
 use crate::random::{Keyed, Rng};
 use crate::session::SessionKey;
 use crate::signaling::Cx;
-use crate::signaling::guest::Guest;
+use crate::signaling::guest::{Charges, Guest};
 use crate::table::{Key, Table};
 use crate::types::{Flow, Instant, RealmId, ShardId, Side};
 use crate::wire::mgcp::{MAX_TRANSACTION, Verb};
@@ -91,7 +91,7 @@ pub(super) struct Transactions {
     table: Table<Transaction>,
     ours: HashMap<u32, Key, Keyed>,
     theirs: HashMap<Origin, Key, Keyed>,
-    guests: HashMap<Guest, usize, Keyed>,
+    guests: Charges,
     serial: u32,
 }
 
@@ -102,7 +102,7 @@ impl Transactions {
             table: Table::default(),
             ours: HashMap::with_hasher(Keyed::new(rng)),
             theirs: HashMap::with_hasher(Keyed::new(rng)),
-            guests: HashMap::with_hasher(Keyed::new(rng)),
+            guests: Charges::new(rng),
             serial: rng.below(u64::from(MAX_TRANSACTION / SHARDS)) as u32,
         }
     }
@@ -120,9 +120,7 @@ impl Transactions {
 
     pub(super) fn insert(&mut self, transaction: Transaction) -> Key {
         let (id, origin) = (transaction.id, transaction.origin);
-        if let Some(guest) = transaction.guest {
-            *self.guests.entry(guest).or_default() += 1;
-        }
+        self.guests.charge(transaction.guest);
         let key = self.table.insert(transaction);
         self.ours.insert(id, key);
         self.theirs.insert(origin, key);
@@ -133,18 +131,8 @@ impl Transactions {
         let gone = self.table.remove(key)?;
         self.ours.remove(&gone.id);
         self.theirs.remove(&gone.origin);
-        if let Some(guest) = gone.guest {
-            self.discharge(guest);
-        }
+        self.guests.discharge(gone.guest);
         Some(gone)
-    }
-
-    fn discharge(&mut self, guest: Guest) {
-        let Some(count) = self.guests.get_mut(&guest) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.guests.remove(&guest);
-        }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Transaction> {
@@ -167,7 +155,7 @@ impl Transactions {
 
     /// Transactions that this guest is charged for.
     pub(super) fn of_guest(&self, guest: Guest) -> usize {
-        self.guests.get(&guest).copied().unwrap_or_default()
+        self.guests.of(guest)
     }
 
     /// Does one of them send from this address, or answer from it?
