@@ -12,6 +12,8 @@
 
 pub mod announced;
 pub mod attack;
+#[cfg(test)]
+mod bad_line;
 mod call;
 mod calls;
 mod cast;

@@ -1,11 +1,10 @@
 //! Gateways and their controller face to face over a bad line, without Portolan: they must be right before they may judge.
 
-use super::super::endpoint::{Endpoint, Event, Kind, MediaReport, Out, Role, Subscriber, Switch};
+use super::super::bad_line::{BadLine, Flight};
+use super::super::endpoint::{Endpoint, Event, MediaReport, Out, Role, Subscriber, Switch};
 use super::super::spec::{CallSpec, Script, Story};
 use super::{Controller, ControllerConfig, Gateway, GatewayConfig, Language};
-use crate::random::Rng;
 use crate::types::Instant;
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,13 +14,9 @@ const LANGUAGES: [Language; 3] = [Language::Mgcp, Language::H248Text, Language::
 /// Two gateways and their controller on one network that loses, repeats and delays signaling.
 struct Room {
     now: Instant,
-    rng: Rng,
-    loss: u64,
-    copies: u64,
+    line: BadLine,
     controller: Controller,
     gateways: Vec<Gateway>,
-    flying: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Bytes)>,
-    count: u64,
     events: Vec<(usize, Event)>,
 }
 
@@ -38,9 +33,8 @@ impl Room {
             Gateway::new(GatewayConfig::new(language, number, address, hub), [seed ^ number as u8; 32])
         };
         let gateways = (0..2).map(gateway).collect();
-        let (flying, events) = Default::default();
-        let (now, rng, count) = (Instant::ZERO, Rng::new([seed; 32]), 0);
-        let mut room = Self { now, rng, loss, copies, controller, gateways, flying, count, events };
+        let (now, line) = (Instant::ZERO, BadLine::new(loss, copies, seed));
+        let mut room = Self { now, line, controller, gateways, events: Vec::new() };
         room.gateways.iter_mut().for_each(|gateway| gateway.register(now));
         room.run(Duration::from_secs(30));
         room
@@ -51,8 +45,7 @@ impl Room {
         self.drain();
         while let Some(at) = self.next().filter(|at| *at <= end) {
             self.now = at.max(self.now);
-            while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
-                let (from, to, bytes) = entry.remove();
+            while let Some(Flight { from, to, bytes }) = self.line.arrived(self.now) {
                 let who = self.gateways.iter().position(|one| one.address().ip() == to.ip());
                 let now = self.now;
                 self.endpoint(who.unwrap_or(HUB)).handle(now, to, from, &bytes);
@@ -74,32 +67,21 @@ impl Room {
 
     fn next(&self) -> Option<Instant> {
         let timers = self.gateways.iter().filter_map(Endpoint::poll_timeout);
-        let flights = self.flying.keys().next().map(|(at, _)| *at);
-        timers.chain(self.controller.poll_timeout()).chain(flights).min()
+        timers.chain(self.controller.poll_timeout()).chain(self.line.next()).min()
     }
 
     fn drain(&mut self) {
         for who in [HUB, 0, 1] {
             while let Some(out) = self.endpoint(who).poll_output() {
                 match out {
-                    Out::Send { local, to, bytes, kind } => self.send(local, to, &bytes, kind),
+                    Out::Send { local, to, bytes, kind } => {
+                        let flight = Flight { from: local, to, bytes };
+                        self.line.send(self.now, &flight, kind);
+                    }
                     Out::Event(event) => self.events.push((who, event)),
                     Out::Open(_) | Out::Close(_) => {}
                 }
             }
-        }
-    }
-
-    fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &Bytes, kind: Kind) {
-        let bad = kind == Kind::Signaling;
-        if bad && self.rng.below(100) < self.loss {
-            return;
-        }
-        let copies = 1 + u64::from(bad && self.rng.below(100) < self.copies);
-        for _ in 0..copies {
-            let delay = Duration::from_millis(1 + self.rng.below(10));
-            self.count += 1;
-            self.flying.insert((self.now + delay, self.count), (from, to, bytes.clone()));
         }
     }
 
