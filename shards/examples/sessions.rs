@@ -132,6 +132,13 @@ impl Traffic {
     fn step(&mut self, stranger: bool) -> usize {
         let drawn = self.draw();
         for (n, side) in drawn {
+            std::hint::black_box(self.ports[n][side]);
+            std::hint::black_box(self.sequences[n][side]);
+        }
+        for (n, side) in drawn {
+            self.sessions.locate(self.ports[n][side]);
+        }
+        for (n, side) in drawn {
             self.sessions.prefetch(self.ports[n][side]);
         }
         let gap = Duration::from_nanos(20_000_000 / (2 * self.ports.len() as u64));

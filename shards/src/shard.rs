@@ -138,10 +138,20 @@ impl Shard {
         self.sessions.media(now, at, from, pkt, &mut self.stats)
     }
 
+    /// Fetch from memory which stream a port belongs to, which [`Self::prefetch`] needs to know.
+    pub fn locate(&self, at: MediaPort) {
+        self.sessions.locate(at);
+    }
+
     /// Fetch from memory what [`Self::handle_media`] will need for a packet at this port, where many packets are known to
     /// come: their streams are then fetched at the same time, and not one after the other.
     pub fn prefetch(&self, at: MediaPort) {
         self.sessions.prefetch(at);
+    }
+
+    /// The port that RTP from this one leaves by.
+    pub fn exit(&self, at: MediaPort) -> Option<MediaPort> {
+        self.sessions.exit(at)
     }
 
     /// The answer to [`Output::OpenPort`], given while outputs are drained.

@@ -95,10 +95,21 @@ pub trait Sink<D> {
     /// Takes one datagram. It may open, close and send by `sockets`; what it returns is sent from the same buffer.
     fn arrived(&mut self, sockets: &mut D, arrival: Arrival<'_>) -> Option<Forward>;
 
-    /// A datagram of this socket is among the next: what will be needed to judge it may be fetched from memory, for many
+    /// A datagram of this socket is among the next: what says where its state is may be fetched from memory, for many
     /// datagrams at a time. Nothing may change.
+    fn locate(&self, slot: Slot) {
+        let _ = slot;
+    }
+
+    /// The same for the state itself, when all of the next were located.
     fn prefetch(&self, slot: Slot) {
         let _ = slot;
+    }
+
+    /// The socket that a datagram of this one will probably leave by.
+    fn exit(&self, slot: Slot) -> Option<Slot> {
+        let _ = slot;
+        None
     }
 
     /// Counts a loss.

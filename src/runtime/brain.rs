@@ -31,9 +31,20 @@ pub trait Brain: Sized + 'static {
     /// Decides about one media packet; may change its octets.
     fn handle_media(&mut self, now: Instant, at: MediaPort, from: SocketAddr, packet: &mut [u8]) -> Verdict;
 
+    /// Fetches from memory which stream this port belongs to: [`Brain::prefetch`] needs to know.
+    fn locate(&self, at: MediaPort) {
+        let _ = at;
+    }
+
     /// Fetches from memory what [`Brain::handle_media`] will need for a packet at this port.
     fn prefetch(&self, at: MediaPort) {
         let _ = at;
+    }
+
+    /// The port that RTP from this one leaves by.
+    fn exit(&self, at: MediaPort) -> Option<MediaPort> {
+        let _ = at;
+        None
     }
 
     /// Learns whether a port that it wanted open is open.
@@ -92,8 +103,16 @@ impl Brain for Shard {
         self.handle_media(now, at, from, packet)
     }
 
+    fn locate(&self, at: MediaPort) {
+        self.locate(at);
+    }
+
     fn prefetch(&self, at: MediaPort) {
         self.prefetch(at);
+    }
+
+    fn exit(&self, at: MediaPort) -> Option<MediaPort> {
+        self.exit(at)
     }
 
     fn port_opened(&mut self, port: MediaPort, ok: bool) {

@@ -4,6 +4,7 @@ use crate::io::datagrams::{Datagrams, Dscp, Kind, Slot};
 use portolan_shards::io::Listener;
 use portolan_shards::realm::{Mapping, Marking};
 use portolan_shards::types::{MediaPort, RealmId, ShardId};
+use slab::Slab;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) enum Place {
     /// Media of this port.
     Media(MediaPort),
-    /// Signaling of this listener.
-    Signaling(Listener),
+    /// Signaling, of the listener of this number. It is not here itself because every packet of media looks up its place.
+    Signaling(u32),
 }
 
 /// The open sockets of one shard.
@@ -25,7 +26,9 @@ pub(super) struct Sockets {
     realms: Vec<Option<Ports>>,
     /// By slot index.
     places: Vec<Option<Place>>,
-    listeners: HashMap<SocketAddr, Slot>,
+    /// By number.
+    listeners: Slab<Listener>,
+    listening: HashMap<SocketAddr, (Slot, u32)>,
 }
 
 /// The shard's slice of a realm's media ports.
@@ -41,7 +44,13 @@ struct Ports {
 impl Sockets {
     /// Nothing is open.
     pub(super) fn new(shard: ShardId) -> Self {
-        Self { shard, realms: Vec::new(), places: Vec::new(), listeners: HashMap::new() }
+        Self {
+            shard,
+            realms: Vec::new(),
+            places: Vec::new(),
+            listeners: Slab::new(),
+            listening: HashMap::new(),
+        }
     }
 
     /// Makes room for the realms of a new generation. Those that went stay: sessions may still use them.
@@ -67,6 +76,11 @@ impl Sockets {
         *self.places.get(slot.index())?
     }
 
+    /// The listener of this number.
+    pub(super) fn listener(&self, number: u32) -> Option<Listener> {
+        self.listeners.get(number as usize).copied()
+    }
+
     /// The socket of a media port.
     pub(super) fn media(&self, port: MediaPort) -> Option<Slot> {
         let ports = self.realms.get(usize::from(port.realm.0))?.as_ref()?;
@@ -75,7 +89,7 @@ impl Sockets {
 
     /// The socket that listens on a signaling address.
     pub(super) fn signaling(&self, local: SocketAddr) -> Option<Slot> {
-        self.listeners.get(&local).copied()
+        self.listening.get(&local).map(|(slot, _)| *slot)
     }
 
     /// Opens a media port; fine when it is open already.
@@ -105,19 +119,21 @@ impl Sockets {
     /// # Errors
     /// Those of [`Datagrams::open`].
     pub(super) fn listen(&mut self, ring: &mut impl Datagrams, listener: Listener) -> io::Result<()> {
-        if self.listeners.contains_key(&listener.address) {
+        if self.listening.contains_key(&listener.address) {
             return Ok(());
         }
         let dscp = self.signaling_dscp(listener.realm);
         let slot = ring.open(listener.address, Kind::Signaling { shared: listener.shared }, dscp)?;
-        self.listeners.insert(listener.address, slot);
-        self.put(slot, Place::Signaling(listener));
+        let number = self.listeners.insert(listener) as u32;
+        self.listening.insert(listener.address, (slot, number));
+        self.put(slot, Place::Signaling(number));
         Ok(())
     }
 
     /// Stops listening.
     pub(super) fn unlisten(&mut self, ring: &mut impl Datagrams, listener: Listener) {
-        if let Some(slot) = self.listeners.remove(&listener.address) {
+        if let Some((slot, number)) = self.listening.remove(&listener.address) {
+            self.listeners.remove(number as usize);
             self.close(ring, slot);
         }
     }

@@ -237,7 +237,9 @@ impl<B: Brain, D: Network> Sink<D> for Station<B> {
     fn arrived(&mut self, ring: &mut D, arrival: Arrival<'_>) -> Option<Forward> {
         match self.sockets.place(arrival.slot)? {
             Place::Media(port) => self.media(port, arrival.from, arrival.payload),
-            Place::Signaling(Listener { realm, proto, transport, address: local, .. }) => {
+            Place::Signaling(number) => {
+                let Listener { realm, proto, transport, address: local, .. } =
+                    self.sockets.listener(number)?;
                 let flow = Flow { realm, transport, local, remote: arrival.from, stream: None };
                 self.message(ring, proto, flow, arrival.payload);
                 None
@@ -245,10 +247,21 @@ impl<B: Brain, D: Network> Sink<D> for Station<B> {
         }
     }
 
+    fn locate(&self, slot: Slot) {
+        if let Some(Place::Media(port)) = self.sockets.place(slot) {
+            self.brain.locate(port);
+        }
+    }
+
     fn prefetch(&self, slot: Slot) {
         if let Some(Place::Media(port)) = self.sockets.place(slot) {
             self.brain.prefetch(port);
         }
+    }
+
+    fn exit(&self, slot: Slot) -> Option<Slot> {
+        let Place::Media(port) = self.sockets.place(slot)? else { return None };
+        self.sockets.media(self.brain.exit(port)?)
     }
 
     fn lost(&mut self, loss: Loss) {

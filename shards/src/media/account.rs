@@ -77,10 +77,10 @@ pub struct Counters {
     pub rtp_ip_octets: u64,
     /// RTCP octets forwarded (UDP payload).
     pub rtcp_octets: u64,
-    /// RTCP datagrams forwarded; stays where it is at 4,294,967,295.
-    pub rtcp_packets: u32,
     /// Octets (UDP payload) of dropped packets.
     pub dropped_octets: u64,
+    /// RTCP datagrams forwarded; stays where it is at 4,294,967,295.
+    pub rtcp_packets: u32,
     /// Packets dropped at this end's ports.
     pub drops: Drops,
 }

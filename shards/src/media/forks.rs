@@ -14,7 +14,7 @@ impl Relay {
     /// The stream is now the first at these ports; whoever was there comes after it.
     pub(super) fn lead(&mut self, id: u32, end: End, ports: EndPorts) {
         let before = self.slots.find(ports.rtp).map(Slot::stream);
-        if let Some(stream) = self.streams.get_mut(id as usize) {
+        if let Some(stream) = self.streams.get_mut(id) {
             stream.set_next(end, before);
         }
         self.hold(id, end, ports);
@@ -38,7 +38,7 @@ impl Relay {
 
     fn unlink(&mut self, head: u32, id: u32, end: End, next: Option<u32>) {
         let mut at = Some(head);
-        while let Some(stream) = at.and_then(|at| self.streams.get_mut(at as usize)) {
+        while let Some(stream) = at.and_then(|at| self.streams.get_mut(at)) {
             at = stream.next(end);
             if at == Some(id) {
                 return stream.set_next(end, next);
@@ -54,7 +54,7 @@ impl Relay {
     /// [`DropReason::AnyFork`] when that does not tell.
     pub(super) fn claimant(&self, head: u32, arrival: &Arrival<'_>) -> Result<u32, DropReason> {
         let (mut best, mut at, mut several) = (None, Some(head), false);
-        while let Some((id, stream)) = at.and_then(|id| Some((id, self.streams.get(id as usize)?))) {
+        while let Some((id, stream)) = at.and_then(|id| Some((id, self.streams.get(id)?))) {
             at = stream.next(arrival.end);
             let Some(claim) = stream.claim(arrival) else { continue };
             let claim = (claim, !stream.preferred);

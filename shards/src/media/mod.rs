@@ -18,6 +18,7 @@ pub mod ports;
 pub mod quality;
 pub mod relay;
 pub mod rivals;
+mod shelves;
 mod slots;
 mod stream;
 pub mod trust;

@@ -1,6 +1,7 @@
 //! All streams of one shard, and the fast door.
 
 use super::rivals::Rivals;
+use super::shelves::Shelves;
 use super::slots::Slots;
 use super::stream::{Arrival, Stream};
 use super::trust::Addr;
@@ -9,13 +10,13 @@ use crate::io::{DropReason, Verdict};
 use crate::realm::PortRange;
 use crate::stats::Stats;
 use crate::types::{Instant, MediaPort, RealmId};
-use slab::Slab;
+use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
 
 /// The relay of one shard. Methods that name a stream that is not open do nothing and answer nothing.
 #[derive(Debug, Default)]
 pub struct Relay {
-    pub(super) streams: Slab<Stream>,
+    pub(super) streams: Shelves<Stream>,
     pub(super) slots: Slots,
     rivals: Rivals,
 }
@@ -30,16 +31,13 @@ impl Relay {
     /// slice; streams on ports of both stay reachable.
     pub fn slice(&mut self, realm: RealmId, range: PortRange) {
         self.slots.add(realm, range);
-        // A stream takes four ports, so the table hardly ever has to grow, and move, while media flows: only the forks
-        // of a call take two.
-        self.streams.reserve((self.slots.len() / 4).saturating_sub(self.streams.len()));
     }
 
     /// Open a stream between two pairs of ports. Gates are closed and nothing is learned until [`Self::describe`].
     /// A pair that another stream holds already is shared with it, as the forks of a call do: each packet there goes
     /// to the stream whose peer it comes from.
     pub fn open(&mut self, _now: Instant, a: EndPorts, b: EndPorts) -> StreamId {
-        let id = self.streams.insert(Stream::new(a, b)) as u32;
+        let id = self.streams.insert(Stream::new(a, b));
         self.rivals.reserve(id);
         for (end, ports) in End::BOTH.into_iter().zip([a, b]) {
             self.lead(id, end, ports);
@@ -49,7 +47,7 @@ impl Relay {
 
     /// The stream's fork was answered: at shared ports it comes before forks that were not.
     pub fn prefer(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+        if let Some(stream) = self.streams.get_mut(id.0) {
             stream.preferred = true;
         }
     }
@@ -65,14 +63,14 @@ impl Relay {
         learn_net: bool,
         description: Description,
     ) {
-        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+        if let Some(stream) = self.streams.get_mut(id.0) {
             stream.describe(now, end, sources, learn_net, &description);
         }
     }
 
     /// Authenticated signaling of this leg came from one more address: media may too.
     pub fn trust(&mut self, now: Instant, id: StreamId, end: End, source: IpAddr) {
-        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+        if let Some(stream) = self.streams.get_mut(id.0) {
             stream.trust(now, end, source);
         }
     }
@@ -80,7 +78,7 @@ impl Relay {
     /// Open or close the directions. A closed gate forwards nothing, but the latch of an armed end keeps learning
     /// behind it, so that the first packet after the answer finds its way.
     pub fn gate(&mut self, id: StreamId, gate: Gate) {
-        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+        if let Some(stream) = self.streams.get_mut(id.0) {
             stream.set_gate(gate);
         }
     }
@@ -88,7 +86,7 @@ impl Relay {
     /// Let STUN and DTLS through, or not. The gate says nothing of them: consent must go on while a call is on hold (RFC
     /// 7675), and keys are made before anything else. They pass from [`Self::describe`] on.
     pub fn associate(&mut self, id: StreamId, open: bool) {
-        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+        if let Some(stream) = self.streams.get_mut(id.0) {
             stream.open_association(open);
         }
     }
@@ -111,17 +109,29 @@ impl Relay {
         }
     }
 
+    /// Fetch from memory which stream a port belongs to, which [`Self::prefetch`] needs to know.
+    pub fn locate(&self, at: MediaPort) {
+        black_box(self.slots.find(at));
+    }
+
     /// Fetch from memory what [`Self::handle`] will need for a packet at this port.
     pub fn prefetch(&self, at: MediaPort) {
-        let stream = self.slots.find(at).and_then(|slot| self.streams.get(slot.stream() as usize));
-        if let Some(stream) = stream {
-            stream.prefetch();
+        let Some(slot) = self.slots.find(at) else { return };
+        if let Some(stream) = self.streams.get(slot.stream()) {
+            stream.prefetch(slot.end());
         }
+    }
+
+    /// The port that RTP from this one leaves by.
+    pub fn exit(&self, at: MediaPort) -> Option<MediaPort> {
+        let slot = self.slots.find(at)?;
+        let stream = self.streams.get(slot.stream())?;
+        Some(stream.ports(slot.end().other()).rtp)
     }
 
     /// Forget the stream; its ports belong to nobody now. What came from A, then from B.
     pub fn close(&mut self, id: StreamId) -> [Counters; 2] {
-        let Some(stream) = self.streams.try_remove(id.0 as usize) else { return Default::default() };
+        let Some(stream) = self.streams.remove(id.0) else { return Default::default() };
         for end in End::BOTH {
             self.leave(id.0, &stream, end);
         }
@@ -130,28 +140,28 @@ impl Relay {
 
     /// What came from A, then from B, so far.
     pub fn counters(&self, id: StreamId) -> [Counters; 2] {
-        self.streams.get(id.0 as usize).map(Stream::counters).unwrap_or_default()
+        self.streams.get(id.0).map(Stream::counters).unwrap_or_default()
     }
 
     /// What came from A, then from B, so far, with what reception was like. `None`: there is no such stream.
     pub fn accounts(&self, id: StreamId) -> Option<[Account; 2]> {
-        self.streams.get(id.0 as usize).map(Stream::accounts)
+        self.streams.get(id.0).map(Stream::accounts)
     }
 
     /// What flows from A, then from B. `None`: there is no such stream.
     pub fn flows(&self, id: StreamId) -> Option<[Flow; 2]> {
-        let stream = self.streams.get(id.0 as usize)?;
+        let stream = self.streams.get(id.0)?;
         Some(End::BOTH.map(|end| stream.flow(end)))
     }
 
     /// When a packet, RTP or RTCP, was last forwarded either way. What is dropped does not count.
     pub fn last_media(&self, id: StreamId) -> Option<Instant> {
-        self.streams.get(id.0 as usize)?.last_media()
+        self.streams.get(id.0)?.last_media()
     }
 
     /// The latched RTP address of an end; a provisional one is not latched yet.
     pub fn latched(&self, id: StreamId, end: End) -> Option<SocketAddr> {
-        Some(self.streams.get(id.0 as usize)?.latched(end)?.into())
+        Some(self.streams.get(id.0)?.latched(end)?.into())
     }
 
     /// Streams open.
@@ -174,7 +184,7 @@ impl Relay {
     ) -> Result<(MediaPort, SocketAddr), DropReason> {
         let slot = self.slots.find(at).ok_or(DropReason::NoSession)?;
         let arrival = Arrival { now, end: slot.end(), rtcp_port: slot.is_rtcp(), from: from.into(), packet };
-        let stream = self.streams.get_mut(slot.stream() as usize).ok_or(DropReason::NoSession)?;
+        let stream = self.streams.get_mut(slot.stream()).ok_or(DropReason::NoSession)?;
         let (out, to) = match stream.next(arrival.end) {
             None => stream.relay(&arrival, self.rivals.bench(slot.stream(), arrival.end), stats),
             Some(_) => self.route_shared(slot.stream(), &arrival, stats),
@@ -193,13 +203,13 @@ impl Relay {
         let id = match self.claimant(head, arrival) {
             Ok(id) => id,
             Err(reason) => {
-                if let Some(first) = self.streams.get_mut(head as usize) {
+                if let Some(first) = self.streams.get_mut(head) {
                     first.count_drop(arrival, reason);
                 }
                 return Err(reason);
             }
         };
-        let stream = self.streams.get_mut(id as usize).ok_or(DropReason::NoSession)?;
+        let stream = self.streams.get_mut(id).ok_or(DropReason::NoSession)?;
         stream.relay(arrival, self.rivals.bench(id, arrival.end), stats)
     }
 }

@@ -54,11 +54,6 @@ impl Slots {
         }
     }
 
-    /// The ports known.
-    pub(super) fn len(&self) -> usize {
-        self.realms.iter().map(|slice| slice.ports.len()).sum()
-    }
-
     pub(super) fn find(&self, at: MediaPort) -> Option<Slot> {
         let slice = self.realms.get(usize::from(at.realm.0))?;
         let slot = *slice.ports.get(usize::from(at.port.checked_sub(slice.first)?))?;

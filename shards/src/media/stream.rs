@@ -22,19 +22,21 @@ use std::time::Duration;
 /// Packet times that make sense, shortest and longest; what was announced is brought into this range.
 const PTIME: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
-/// A stream's whole state.
+/// A stream's whole state. With many streams what a packet costs is how many lines of memory (64 octets) it needs, so the
+/// order of fields is laid down: the first line is both directions', and of each end what every packet needs stands together.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Stream {
-    ends: [Facing; 2],
-    gate: Gate,
-    formats: Formats,
-    last_media: Option<Instant>,
-    /// At each end, the next stream that shares its ports; [`LAST`] when there is none.
-    next: [u32; 2],
-    /// Its fork was answered.
-    pub(super) preferred: bool,
     /// Where both ends keep ICE or DTLS.
     association: Option<Box<Association>>,
+    last_media: Option<Instant>,
+    formats: Formats,
+    /// At each end, the next stream that shares its ports; [`LAST`] when there is none.
+    next: [u32; 2],
+    gate: Gate,
+    /// Its fork was answered.
+    pub(super) preferred: bool,
+    ends: [Facing; 2],
 }
 
 /// No further stream.
@@ -51,25 +53,35 @@ pub(super) enum Claim {
     Host,
 }
 
-/// What we know about one end.
+/// What we know about one end: first what RTP hardly ever needs, and what is counted of drops last. A packet to here needs
+/// the end of `trust` and what follows up to the latch; one from here, `payload_types` to the first counters.
 #[derive(Debug)]
+#[repr(C)]
 struct Facing {
-    latch: Latch,
     companion: Companion,
-    trust: Trust,
-    meter: Meter,
     rtcp_meter: Meter,
-    counters: Counters,
-    quality: Quality,
-    payload_types: [u64; 2],
+    trust: Trust,
     /// Microseconds.
     ptime: u32,
+    payload_types: [u64; 2],
     ports: EndPorts,
+    profile: Profile,
+    latch: Latch,
+    quality: Quality,
     mux: bool,
-    rtp_profile: bool,
     secure: bool,
-    /// Once it was RTP, of this source: packets of it that come late are not what is expected now.
-    late: Option<u32>,
+    meter: Meter,
+    counters: Counters,
+}
+
+/// What was negotiated for the media port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    Rtp,
+    /// T.38, for one. Once it was RTP, of this source: packets of it that come late are not what is expected now.
+    Other {
+        late: Option<u32>,
+    },
 }
 
 /// A packet at one of our ports.
@@ -101,28 +113,29 @@ impl Stream {
     pub(super) fn new(a: EndPorts, b: EndPorts) -> Self {
         let ends = [Facing::new(a), Facing::new(b)];
         Self {
-            ends,
-            gate: Gate::CLOSED,
-            formats: Formats::default(),
-            last_media: None,
-            next: [LAST; 2],
-            preferred: false,
             association: None,
+            last_media: None,
+            formats: Formats::default(),
+            next: [LAST; 2],
+            gate: Gate::CLOSED,
+            preferred: false,
+            ends,
         }
     }
 
-    /// Read from each part that a packet needs, so that it is in the cache.
-    pub(super) fn prefetch(&self) {
-        for facing in &self.ends {
-            black_box(facing.latch.is_armed());
-            black_box(facing.latch.source());
-            black_box(facing.payload_types[0]);
-            black_box(facing.counters.rtp_packets);
-            black_box(facing.quality.ssrc());
-            black_box(facing.trust.told());
-            black_box(facing.ports);
-        }
+    /// Read from each line that a packet of RTP from this end needs, so that it is in the cache.
+    pub(super) fn prefetch(&self, from: End) {
+        let [near, far] = [from, from.other()].map(|end| &self.ends[end as usize]);
         black_box(self.gate);
+        black_box(near.payload_types[0]);
+        black_box(near.profile);
+        black_box(near.latch.is_armed());
+        black_box(near.quality.ssrc());
+        black_box(near.mux);
+        black_box(near.counters.rtp_ip_octets);
+        black_box(far.trust.is_trusted());
+        black_box(far.ports);
+        black_box(far.latch.is_armed());
     }
 
     pub(super) fn ports(&self, end: End) -> EndPorts {
@@ -338,20 +351,19 @@ impl Facing {
     fn new(ports: EndPorts) -> Self {
         let rate = Rate::default();
         Self {
-            latch: Latch::new(),
             companion: Companion::new(),
-            trust: Trust::default(),
-            meter: Meter::new(rate),
             rtcp_meter: Meter::new(rate.rtcp()),
-            counters: Counters::default(),
-            quality: Quality::default(),
-            payload_types: [0; 2],
+            trust: Trust::default(),
             ptime: 20_000,
+            payload_types: [0; 2],
             ports,
+            profile: Profile::Rtp,
+            latch: Latch::new(),
+            quality: Quality::default(),
             mux: false,
-            rtp_profile: true,
             secure: false,
-            late: None,
+            meter: Meter::new(rate),
+            counters: Counters::default(),
         }
     }
 
@@ -369,12 +381,12 @@ impl Facing {
         self.rtcp_meter.set(d.rate.rtcp(), d.margin);
         self.payload_types = d.payload_types;
         self.ptime = d.ptime.clamp(PTIME.0, PTIME.1).as_micros() as u32;
-        if self.rtp_profile && !d.rtp_profile {
-            self.late = self.latch.ssrc();
-        }
-        self.mux = d.mux;
-        self.rtp_profile = d.rtp_profile;
-        self.secure = d.secure;
+        self.profile = match self.profile {
+            _ if d.rtp_profile => Profile::Rtp,
+            Profile::Rtp => Profile::Other { late: self.latch.ssrc() },
+            other => other,
+        };
+        (self.mux, self.secure) = (d.mux, d.secure);
         change.announced
     }
 
@@ -404,8 +416,12 @@ impl Facing {
         }
     }
 
+    fn is_rtp(&self) -> bool {
+        self.profile == Profile::Rtp
+    }
+
     fn is_rtcp(&self, arrival: &Arrival<'_>) -> bool {
-        arrival.rtcp_port || self.mux && self.rtp_profile && rtp::is_rtcp(arrival.packet)
+        arrival.rtcp_port || self.mux && self.is_rtp() && rtp::is_rtcp(arrival.packet)
     }
 
     /// Admission (rule 1), then the latch. The header of an accepted packet; `None` where the stream is not RTP.
@@ -443,7 +459,7 @@ impl Facing {
 
     /// What is no RTP may have opened a NAT.
     fn knock(&mut self, arrival: &Arrival<'_>) {
-        if self.rtp_profile && Rtp::parse_secure(arrival.packet).is_none() {
+        if self.is_rtp() && Rtp::parse_secure(arrival.packet).is_none() {
             self.latch.knock(arrival.now, arrival.from, &self.trust);
         }
     }
@@ -454,8 +470,8 @@ impl Facing {
 
     /// The header of a packet that was negotiated; `None` where the stream is not RTP.
     fn admit(&self, packet: &[u8]) -> Result<Option<Rtp>, DropReason> {
-        if !self.rtp_profile {
-            let late = self.late.is_some() && rtp_ssrc(packet) == self.late;
+        if let Profile::Other { late } = self.profile {
+            let late = late.is_some() && rtp_ssrc(packet) == late;
             return if late { Err(DropReason::PayloadType) } else { Ok(None) };
         }
         let parsed = if self.secure { Rtp::parse_secure(packet) } else { Rtp::parse(packet) };
@@ -472,7 +488,7 @@ impl Facing {
             return Err(DropReason::NotArmed);
         }
         let check = if self.secure { rtp::srtcp_starts } else { rtp::rtcp_tiles };
-        if !self.rtp_profile || !check(arrival.packet) {
+        if !self.is_rtp() || !check(arrival.packet) {
             return Err(DropReason::NotRtcp);
         }
         if !self.rtcp_meter.allows(arrival.now) {
@@ -519,5 +535,21 @@ fn count(event: Event, stats: &mut Stats) {
         Event::Latched => stats.latched += 1,
         Event::Rebound => stats.rebound += 1,
         Event::Contested => stats.contested += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn what_a_packet_needs_stands_together() {
+        let near = offset_of!(Facing, counters) + 24 - offset_of!(Facing, payload_types);
+        let told = size_of::<Option<Addr>>() + 2;
+        let far = offset_of!(Facing, quality) - (offset_of!(Facing, trust) + size_of::<Trust>() - told);
+        assert!(near <= 4 * 64 && far <= 2 * 64 + 16, "{near} and {far} octets");
+        assert_eq!((offset_of!(Stream, ends), align_of::<Stream>()), (64, 64));
+        assert_eq!(size_of::<Option<Stream>>(), size_of::<Stream>());
     }
 }

@@ -26,7 +26,13 @@ impl Host {
 
     /// Octets of the UDP and IP headers (without options) of a datagram from here.
     pub(super) fn header_octets(self) -> usize {
-        if IpAddr::from(self).is_ipv4() { 28 } else { 48 }
+        if self.v4().is_some() { 28 } else { 48 }
+    }
+
+    /// The address that it is the mapped form of. Every packet asks, so in words rather than octet by octet.
+    const fn v4(self) -> Option<Ipv4Addr> {
+        let bits = u128::from_be_bytes(self.0);
+        if bits >> 32 == 0xffff { Some(Ipv4Addr::from_bits(bits as u32)) } else { None }
     }
 }
 
@@ -41,7 +47,7 @@ impl From<IpAddr> for Host {
 
 impl From<Host> for IpAddr {
     fn from(host: Host) -> Self {
-        Ipv6Addr::from(host.0).to_canonical()
+        host.v4().map_or_else(|| Ipv6Addr::from(host.0).into(), Self::from)
     }
 }
 
@@ -80,18 +86,19 @@ pub enum Rank {
     Stranger,
 }
 
-/// S and D of one leg.
+/// S and D of one leg. What each packet asks for stands at the end, together.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Trust {
     /// The one that was named last comes first; then [`Host::NONE`].
     sources: [Host; MAX_SOURCES],
-    announced: Option<Addr>,
     control: Option<Addr>,
     learn_net: bool,
-    trusted: bool,
-    /// Whether D and the RTCP address may be used, found out when S or D changes, because each packet asks.
-    usable: bool,
+    /// Whether the RTCP address and D may be used, found out when S or D changes, because each packet asks.
     control_usable: bool,
+    usable: bool,
+    trusted: bool,
+    announced: Option<Addr>,
 }
 
 impl Trust {
@@ -147,6 +154,11 @@ impl Trust {
     /// The media address that the softswitch announced: not to be doubted.
     pub fn told(&self) -> Option<Addr> {
         self.announced().filter(|_| self.trusted)
+    }
+
+    /// Is what it announces taken at its word?
+    pub(super) const fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     /// The RTCP address that the softswitch announced.

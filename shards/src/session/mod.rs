@@ -175,7 +175,7 @@ impl Sessions {
     }
 
     /// The peer on `side` described stream `at`. Gives our addresses on the other side.
-    ///
+    /// Fetch from memory which stream a port belongs to, which [`Self::prefetch`] needs to know.
     /// # Errors
     /// [`Refusal`] says which limit was met; the stream is then not there.
     pub fn anchor(
@@ -364,9 +364,19 @@ impl Sessions {
         self.relay.handle(now, at, from, pkt, stats)
     }
 
+    /// Locate.
+    pub fn locate(&self, at: MediaPort) {
+        self.relay.locate(at);
+    }
+
     /// Fetch from memory what [`Self::media`] will need for a packet at this port.
     pub fn prefetch(&self, at: MediaPort) {
         self.relay.prefetch(at);
+    }
+
+    /// The port that RTP from this one leaves by.
+    pub fn exit(&self, at: MediaPort) -> Option<MediaPort> {
+        self.relay.exit(at)
     }
 
     /// Sessions now.
