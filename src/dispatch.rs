@@ -2,7 +2,7 @@
 //!
 //! One inbox per shard, into which all others put. A plain bounded queue and a [`Bell`] instead of glommio's channel
 //! mesh: the bell ends a wait in the datagram ring at once, while a glommio channel is seen only when the shard
-//! returns to its executor, up to a millisecond later.
+//! returns to its executor, up to 75 ms later.
 
 use crate::io::bell::Bell;
 use portolan_shards::io::Crossing;

@@ -80,7 +80,7 @@ pub struct Listener {
     pub shared: bool,
 }
 
-/// What may cross cores: whole signaling messages and the rare news about a terminal's flow. Never media.
+/// What may cross cores: whole signaling messages and the rare news about a signaling flow. Never media.
 #[derive(Clone, Debug)]
 pub enum Crossing {
     /// A message that another shard owns.
@@ -124,7 +124,7 @@ pub enum Crossing {
 }
 
 impl Crossing {
-    /// A short word for the counter of this kind.
+    /// A short word for it in the simulator's trace.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Message { .. } => "message",

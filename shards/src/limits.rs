@@ -26,7 +26,7 @@ pub const LEARNING_WINDOW: Duration = Duration::from_secs(3);
 pub const PORT_REST: Duration = Duration::from_secs(60);
 /// Even/odd port pairs that each realm keeps bound in advance, so that no port is announced before it is bound.
 pub const PORT_RESERVE: usize = 24;
-/// Messages that wait for one other shard in the mesh.
+/// Messages that wait for one shard, from all others together.
 pub const MESH_DEPTH: usize = 4096;
 
 /// Limits that the configuration sets (per shard unless said).
@@ -53,7 +53,8 @@ pub struct Limits {
     pub streams_per_source: usize,
     /// A connection by which nothing came for this long is closed.
     pub stream_idle: Duration,
-    /// A session without any accepted media for this long is reaped.
+    /// A session in which no RTP or RTCP was forwarded for this long is reaped; on hold in both directions after twelve
+    /// times this.
     pub media_idle: Duration,
     /// Media that flows one way only for this long, though both sides may speak, is told; zero: never.
     pub one_way: Duration,

@@ -57,8 +57,8 @@ pub struct Realm {
     pub per_shard_tls: Option<u16>,
     /// Core realms: the MGCP port of shard 0; shard n has this plus n. Needed where a call agent is reached.
     pub per_shard_mgcp: Option<u16>,
-    /// Core realms: UDP ports of which each H.248 gateway is lent one, so that its controller can tell it from the
-    /// others by its address. Needed where a controller is reached by UDP.
+    /// Core realms: ports of which each H.248 gateway is lent one, so that its controller can tell it from the others by
+    /// its address. Needed where a controller is reached, by TCP too: there the port is the gateway's name.
     pub gateways: Option<PortRange>,
     /// Requests that are too large for a datagram (RFC 3261 section 18.1.1) toward softswitches of this realm.
     pub large: Large,
@@ -68,7 +68,7 @@ pub struct Realm {
     pub learn_net: bool,
     /// How many times the negotiated rate of a stream may arrive from this realm; at least 1.
     pub media_margin: u8,
-    /// Access realms: keepalive by OPTIONS or by CRLF.
+    /// Access realms: keepalive by OPTIONS, by CRLF, or not at all; `Off` holds for gateways' audits too.
     pub keepalive: KeepaliveMethod,
     /// Access realms: terminals and softswitches see each other's Call-IDs sealed.
     pub mask_call_id: bool,
@@ -159,7 +159,7 @@ impl Realm {
 pub struct Marking {
     /// RTP, RTCP and what else media sockets send.
     pub media: u8,
-    /// SIP, by datagrams and by connections.
+    /// SIP, MGCP and H.248, by datagrams and by connections.
     pub signaling: u8,
 }
 
@@ -229,7 +229,7 @@ pub struct Softswitch {
     pub targets: Vec<Server>,
     /// Sources whose requests are accepted, besides the targets' addresses.
     pub sources: Vec<IpNet>,
-    /// The domain that replaces Portolan's own address in From, To and Request-URI.
+    /// The host that replaces an IP address in From, To and Request-URI; `None`: the first target's address.
     pub domain: Option<String>,
     /// Time between two OPTIONS that ask a server whether it serves; `None`: it is never asked.
     pub probe: Option<Duration>,
@@ -392,7 +392,8 @@ pub enum Way {
 pub struct Keepalive {
     /// Time between two keepalives to one terminal.
     pub interval: Duration,
-    /// Unanswered OPTIONS after which a binding is dropped.
+    /// Unanswered keepalives (OPTIONS, pings on connections, audits) after which a terminal or gateway is taken for gone;
+    /// 1 to 100.
     pub misses: u32,
     /// The longest interval that may be learned of a NAT; nothing is learned if it is not longer than `interval`.
     pub learn_max: Duration,

@@ -181,7 +181,7 @@ impl Transport {
     }
 }
 
-/// One connection of a stream transport. The numbers of a shard are never used twice in a process's life.
+/// One connection of a stream transport. A number of a shard is used again only after 2^32 others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamId {
     /// The shard that holds the connection: only it can write.
@@ -224,9 +224,9 @@ impl Flow {
 /// An inclusive range of UDP ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
-    /// Even.
+    /// First port; of media: even.
     pub first: u16,
-    /// Odd.
+    /// Last port; of media: odd. Less than `first`: no port.
     pub last: u16,
 }
 

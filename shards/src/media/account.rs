@@ -150,10 +150,9 @@ impl Account {
         (expected > 0).then(|| f64::from(lost) / f64::from(expected))
     }
 
-    /// What the other end hears of this direction: `None` where it is no speech, or nothing came. Loss and jitter are
-    /// the receiver's own where it has reported them, because its report covers the whole way; delay is half of the
-    /// round trips on both sides, as far as they are known, one packet, the codec's look-ahead and a jitter buffer of
-    /// twice the jitter, at least one packet.
+    /// What the other end hears of this direction: `None` where it is no speech, or nothing came. Loss and jitter are the
+    /// worse of ours and the receiver's, if it has reported; delay is half of the round trips on both sides, as far as
+    /// they are known, one packet, the codec's look-ahead and a jitter buffer of twice the jitter, at least one packet.
     pub fn heard(&self, other: &Self) -> Option<Heard> {
         let Figures { codec, expected, lost, jitter, reported, .. } = self.figures;
         let look_ahead = codec.impairment()?.look_ahead;

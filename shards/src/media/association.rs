@@ -2,7 +2,7 @@
 //! DTLS-SRTP (RFC 5764), which two ends hold with each other through us.
 //!
 //! We have no keys, so nothing here teaches the latch, refreshes a timer or opens a way for RTP or RTCP: it comes only
-//! from hosts that signaling vouches for (rank 0 and 1), and goes only
+//! from hosts that signaling vouches for (rank 0 and 1), or the latched source, and goes only
 //!
 //! - where the softswitch said, or
 //! - as the answer to a request: back to exactly where that came from, once, or

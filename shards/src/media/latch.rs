@@ -1,8 +1,10 @@
 //! The RTP latch of one leg: learn fast, never be stolen (RFC 7362).
 //!
-//! Inputs are the leg's [`Trust`] (S and D) and its packets. Off-path attackers (rank 3) change nothing here. The rule
-//! numbers are those of the design: 2 arm, 3 first packet, 4 proof, 5 destination, 6 better rank, 7 rebinding, 8 and 9
-//! re-arming, 12 drops leave no trace, 13 contested. Beside them, a peer that only listens may open its NAT: [`Latch::knock`].
+//! Inputs are the leg's [`Trust`] (S and D) and its packets. Off-path attackers (rank 3) change nothing here. The rules:
+//! 1 admission (payload type, lengths, rate), 2 arm, 3 first packet, 4 proof, 5 destination, 6 better rank, 7 rebinding,
+//! 8 and 9 re-arming, 10 RTCP follows ([`super::companion`]), 11 ports rest ([`super::ports`]), 12 candidates
+//! ([`super::rivals`]), and drops leave no trace, 13 contested. Beside them, a peer that only listens may open its NAT:
+//! [`Latch::knock`].
 
 use super::rivals::{Bench, Proof, duration, units};
 use super::trust::{Addr, Rank, Trust};
@@ -30,7 +32,7 @@ const SILENCE: Duration = Duration::from_millis(500);
 const STALE_SILENCE: u32 = 3;
 /// Time between two rebindings (rule 7).
 const REBIND_PAUSE: Duration = Duration::from_secs(2);
-/// Rebindings in one call (rule 7).
+/// Rebindings of one end of a stream (rule 7).
 const MAX_REBINDS: u8 = 8;
 
 /// One admitted packet, as far as the latch looks at it.

@@ -175,7 +175,7 @@ impl Sessions {
     }
 
     /// The peer on `side` described stream `at`. Gives our addresses on the other side.
-    /// Fetch from memory which stream a port belongs to, which [`Self::prefetch`] needs to know.
+    ///
     /// # Errors
     /// [`Refusal`] says which limit was met; the stream is then not there.
     pub fn anchor(
@@ -343,7 +343,7 @@ impl Sessions {
         self.close_account(summary, stats);
     }
 
-    /// When the session last saw accepted media (or was opened), and whether media may flow now.
+    /// When RTP or RTCP of the session was last forwarded (or it was opened), and whether media may flow now.
     pub fn activity(&self, key: SessionKey) -> Option<(Instant, bool)> {
         let session = self.table.get(key)?;
         let streams = || session.streams.iter().flatten();
@@ -364,7 +364,7 @@ impl Sessions {
         self.relay.handle(now, at, from, pkt, stats)
     }
 
-    /// Locate.
+    /// Fetch from memory which stream a port belongs to, which [`Self::prefetch`] needs to know.
     pub fn locate(&self, at: MediaPort) {
         self.relay.locate(at);
     }

@@ -85,7 +85,7 @@ pub(super) struct Suspect {
 pub(super) enum Claim {
     /// It is of this gateway, which was down.
     Moved(Key),
-    /// Nobody of that name is known.
+    /// Nobody of that name has been accepted by a softswitch.
     New,
     /// It waits; these are to be asked whether they live, and have until then.
     Examine(SmallVec<[Key; 1]>, Instant),
