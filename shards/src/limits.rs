@@ -49,7 +49,7 @@ pub struct Limits {
     pub batch: Duration,
     /// Connections of stream transports.
     pub streams: usize,
-    /// Connections from one address.
+    /// Connections from one address (IPv6: one /64).
     pub streams_per_source: usize,
     /// A connection by which nothing came for this long is closed.
     pub stream_idle: Duration,

@@ -10,11 +10,15 @@ pub(super) type Guest = (RealmId, IpAddr);
 
 /// Who is charged for what comes from there.
 pub(super) fn guest_at(flow: &Flow) -> Guest {
-    let ip = match flow.remote.ip().to_canonical() {
+    (flow.realm, network_of(flow.remote.ip()))
+}
+
+/// An IPv4 address, or the /64 of an IPv6 one: who has one address of it has all.
+pub(super) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
         ip => ip,
-    };
-    (flow.realm, ip)
+    }
 }
 
 /// How many things each guest is charged for.

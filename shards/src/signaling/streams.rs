@@ -3,6 +3,7 @@
 //! A connection lives on the shard that accepted or dialled it. It is never dialled back (RFC 5626 section 4): a
 //! terminal behind NAT can be reached by the connection that it opened, or not at all.
 
+use super::guest::network_of;
 use crate::io::Listener;
 use crate::limits::Limits;
 use crate::random::{Keyed, Rng};
@@ -16,7 +17,7 @@ pub struct Streams {
     serial: u32,
     open: HashMap<u32, Open, Keyed>,
     dialled: HashMap<Dialled, Flow, Keyed>,
-    /// Accepted connections by source.
+    /// Accepted connections by source: an address, or a /64.
     sources: HashMap<IpAddr, usize, Keyed>,
 }
 
@@ -78,11 +79,12 @@ impl Streams {
         remote: SocketAddr,
         limits: &Limits,
     ) -> Option<Flow> {
-        let from_here = self.sources.entry(remote.ip()).or_default();
-        if self.open.len() >= limits.streams || *from_here >= limits.streams_per_source {
+        let source = network_of(remote.ip());
+        let from_here = self.sources.get(&source).copied().unwrap_or_default();
+        if self.open.len() >= limits.streams || from_here >= limits.streams_per_source {
             return None;
         }
-        *from_here += 1;
+        self.sources.insert(source, from_here + 1);
         let path = Flow {
             realm: listener.realm,
             transport: listener.transport,
@@ -139,10 +141,11 @@ impl Streams {
             return false;
         };
         self.dialled.retain(|_, dialled| dialled.stream != open.flow.stream);
-        if let Some(count) = self.sources.get_mut(&flow.remote.ip()).filter(|_| !open.dialled) {
+        let source = network_of(open.flow.remote.ip());
+        if let Some(count) = self.sources.get_mut(&source).filter(|_| !open.dialled) {
             *count -= 1;
             if *count == 0 {
-                self.sources.remove(&flow.remote.ip());
+                self.sources.remove(&source);
             }
         }
         true
@@ -152,5 +155,48 @@ impl Streams {
     pub fn silent_since(&self, moment: Instant) -> Vec<Flow> {
         let silent = self.open.values().filter(|open| !open.dialled && open.heard < moment);
         silent.map(|open| open.flow).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::ZERO;
+
+    fn streams() -> Streams {
+        Streams::new(&mut Rng::new([1; 32]))
+    }
+
+    /// Somebody connects from there, where a source may have `most` connections and there may be four in all.
+    fn accept(streams: &mut Streams, remote: &str, most: usize) -> Option<Flow> {
+        let (proto, transport) = (Proto::Sip, Transport::Tcp);
+        let address = "198.51.100.10:5060".parse().unwrap();
+        let listener = Listener { realm: RealmId(0), proto, transport, address, shared: true };
+        let limits = Limits { streams: 4, streams_per_source: most, ..Limits::default() };
+        streams.accept(NOW, ShardId(0), &listener, remote.parse().unwrap(), &limits)
+    }
+
+    #[test]
+    fn a_source_that_is_refused_is_not_remembered() {
+        let mut streams = streams();
+        let open = (1..=4).map(|n| accept(&mut streams, &format!("203.0.113.{n}:40000"), 1).unwrap());
+        let open: Vec<_> = open.collect();
+        assert_eq!(accept(&mut streams, "192.0.2.66:40000", 1), None, "four in all");
+        assert_eq!(streams.sources.len(), 4);
+        assert!(open.iter().all(|flow| streams.forget(flow)));
+        assert!(streams.is_empty() && streams.sources.is_empty());
+    }
+
+    #[test]
+    fn addresses_of_one_64_are_one_source() {
+        let mut streams = streams();
+        let [first, second] = ["[2001:db8::1]:40000", "[2001:db8::2:1]:40000"]
+            .map(|remote| accept(&mut streams, remote, 2).expect("the source may have two"));
+        assert_eq!(accept(&mut streams, "[2001:db8::3]:40000", 2), None);
+        assert!(accept(&mut streams, "[2001:db8:0:1::1]:40000", 2).is_some(), "another /64");
+        assert!(streams.forget(&first));
+        assert!(accept(&mut streams, "[2001:db8::3]:40000", 2).is_some(), "there is room again");
+        assert!(streams.forget(&second) && !streams.forget(&second));
     }
 }

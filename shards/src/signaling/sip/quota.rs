@@ -5,9 +5,10 @@ use super::forward::Request;
 use super::reply::Reply;
 use crate::io::DropReason;
 use crate::signaling::Cx;
+use crate::signaling::guest::network_of;
 use crate::types::{Flow, Side, Transport};
 use crate::wire::sip::Message;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// This part of the transaction table is kept for requests within dialogs: whoever floods it can start no call, but
 /// running calls can be changed and ended.
@@ -63,13 +64,5 @@ impl Sip {
         }
         cx.dropped(DropReason::Amplifying);
         false
-    }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one: who has one address of it has all.
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        ip => ip,
     }
 }
