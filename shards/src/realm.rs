@@ -545,6 +545,15 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_equal_parts_up_to_the_last_port() {
+        let range = PortRange { first: 65_530, last: 65_535 };
+        let shares = |shards| (0..shards).map(|n| range.share(shards, ShardId(n))).collect::<Vec<_>>();
+        assert_eq!(shares(2), [65_530..=65_532, 65_533..=65_535]);
+        assert_eq!(shares(4), [65_530..=65_530, 65_531..=65_531, 65_532..=65_532, 65_533..=65_533]);
+        assert!(shares(7).iter().all(std::ops::RangeInclusive::is_empty), "not one port for each");
+    }
+
+    #[test]
     fn too_few_ports_make_empty_slices() {
         let range = PortRange { first: 1_024, last: 1_027 };
         assert!(range.slice(3, ShardId(0)).is_empty() && range.sliced(3).is_empty());

@@ -1,7 +1,7 @@
 //! The words that every floor shares: time, places and identities.
 
 use std::net::SocketAddr;
-use std::ops::{Add, AddAssign, Sub};
+use std::ops::{Add, AddAssign, RangeInclusive, Sub};
 use std::time::Duration;
 
 /// A moment: nanoseconds since an epoch that the caller chose (process start, or the simulator's zero).
@@ -266,11 +266,15 @@ impl PortRange {
         (1..16).rev().map(|bits| 1 << bits).find(fits).unwrap_or(0)
     }
 
-    /// The share of one shard of ports that are lent one by one: equal, contiguous parts.
-    pub fn share(self, shards: u16, shard: ShardId) -> std::ops::Range<u16> {
+    /// The share of one shard of ports that are lent one by one: equal, contiguous parts, which may reach port 65535.
+    /// Empty when there is not one port for each.
+    pub fn share(self, shards: u16, shard: ShardId) -> RangeInclusive<u16> {
         let each = (self.len() / usize::from(shards.max(1))) as u16;
         let first = self.first + shard.0 * each;
-        first..first + each
+        match each {
+            0 => RangeInclusive::new(1, 0),
+            _ => first..=first + (each - 1),
+        }
     }
 
     /// Number of ports.

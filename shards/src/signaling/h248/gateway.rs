@@ -179,7 +179,7 @@ impl Gateways {
     /// An address of ours that no gateway has: the one that this place has always had, or the next.
     fn free_home(&self, cx: &Cx<'_>, core: &Realm, place: &Place) -> Option<SocketAddr> {
         let share = core.gateways?.share(cx.mapping.shards, cx.shard);
-        let (first, len) = (share.start, u64::from(share.end - share.start));
+        let (first, len) = (*share.start(), share.len() as u64);
         let start = place.tag(cx).checked_rem(len)?;
         let each = (0..len).map(|step| first + ((start + step) % len) as u16);
         let mut each = each.map(|port| SocketAddr::new(core.address, port));
