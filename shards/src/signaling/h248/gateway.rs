@@ -148,17 +148,28 @@ impl Gateways {
     /// A gateway is reached by this flow from now on.
     pub(super) fn come_by(&mut self, key: Key, flow: Flow) {
         let Some(gateway) = self.roster.get_mut(key) else { return };
-        (gateway.flow, gateway.standing.reached) = (flow, false);
+        let before = std::mem::replace(&mut gateway.flow, flow);
+        gateway.standing.reached = false;
+        self.leave(key, &before);
         if let Some(stream) = flow.stream {
             self.connected.entry(stream).or_default().push(key);
         }
     }
 
+    /// A gateway comes by this flow no more. Its connection may stay, and bring ever new ones.
+    fn leave(&mut self, key: Key, flow: &Flow) {
+        let Some((stream, keys)) = flow.stream.and_then(|at| Some((at, self.connected.get_mut(&at)?))) else {
+            return;
+        };
+        keys.retain(|one| *one != key);
+        if keys.is_empty() {
+            self.connected.remove(&stream);
+        }
+    }
+
     /// A gateway's connection is no more: whose it was.
     pub(super) fn take_connected(&mut self, flow: &Flow) -> SmallVec<[Key; 1]> {
-        let mut keys = flow.stream.and_then(|stream| self.connected.remove(&stream)).unwrap_or_default();
-        keys.retain(|key| self.get(*key).is_some_and(|gateway| gateway.flow.stream == flow.stream));
-        keys
+        flow.stream.and_then(|stream| self.connected.remove(&stream)).unwrap_or_default()
     }
 
     /// Have gateways of this network that nobody has accepted taken enough of our addresses?
@@ -188,11 +199,18 @@ impl Gateways {
 
     /// Forget a gateway, and give its address back.
     pub(super) fn remove(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<Gateway> {
+        let gone = self.take_out(key)?;
+        gone.line.iter().for_each(|line| self.hang_up(cx, line));
+        cx.out.push_back(Output::Unlisten(gone.listener()));
+        Some(gone)
+    }
+
+    /// Nothing is known of a gateway any more but the connection to its controller.
+    fn take_out(&mut self, key: Key) -> Option<Gateway> {
         let gone = self.roster.remove(key)?;
         self.unproven.discharge(gone.guest());
         self.homes.remove(&gone.home);
-        gone.line.iter().for_each(|line| self.hang_up(cx, line));
-        cx.out.push_back(Output::Unlisten(gone.listener()));
+        self.leave(key, &gone.flow);
         Some(gone)
     }
 
@@ -303,5 +321,77 @@ impl Gateway {
     /// Who is charged for what it sends; nobody once it is proven.
     pub(super) fn guest(&self) -> Option<Guest> {
         (!self.standing.proven).then_some(self.charged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::realm::PortRange;
+    use crate::types::{Instant, RealmId, ShardId, Side};
+
+    /// The way by the connection of this number.
+    fn by(serial: u32) -> Flow {
+        let stream = Some(StreamId { shard: ShardId(0), serial });
+        let (local, remote) = ("198.51.100.10:2944".parse().unwrap(), "203.0.113.7:40000".parse().unwrap());
+        Flow { realm: RealmId(0), transport: Transport::Tcp, local, remote, stream }
+    }
+
+    fn realm(number: u16, side: Side) -> Arc<Realm> {
+        let media = PortRange { first: 16_384, last: 32_767 };
+        Arc::new(Realm::new(RealmId(number), "realm", side, [10, 0, 0, 10].into(), media))
+    }
+
+    /// A gateway of this name, by the connection of this number.
+    fn gateway(name: &str, serial: u32) -> Gateway {
+        let flow = by(serial);
+        let place = Place { realm: "access".into(), ip: flow.remote.ip(), mid: Mid::Device(name.into()) };
+        Gateway {
+            place,
+            encoding: Encoding::Text,
+            version: 1,
+            flow,
+            access: realm(0, Side::Access),
+            core: realm(1, Side::Core),
+            softswitch: Arc::new(Softswitch::new("controller", RealmId(1), Vec::new())),
+            home: "10.0.0.10:14000".parse().unwrap(),
+            lane: Lane::shared(Proto::H248),
+            line: None,
+            target: 0,
+            named: None,
+            standing: Standing::new(Instant::ZERO),
+            charged: guest_at(&flow),
+            bearers: Vec::new(),
+        }
+    }
+
+    /// Gateways that came by connection 1.
+    fn come(names: [&str; 2]) -> (Gateways, [Key; 2]) {
+        let mut gateways = Gateways::new(&mut Rng::new([1; 32]));
+        let keys = names.map(|name| {
+            let key = gateways.roster.insert(gateway(name, 1));
+            gateways.come_by(key, by(1));
+            key
+        });
+        (gateways, keys)
+    }
+
+    #[test]
+    fn a_connection_is_of_those_gateways_that_still_come_by_it() {
+        let (mut gateways, [first, second]) = come(["first", "second"]);
+        gateways.come_by(first, by(2));
+        assert_eq!(gateways.connected[&by(1).stream.unwrap()][..], [second]);
+        gateways.come_by(second, by(2));
+        assert_eq!(gateways.connected.len(), 1, "nobody comes by the old one");
+        assert_eq!(gateways.take_connected(&by(2))[..], [first, second]);
+        assert!(gateways.connected.is_empty());
+    }
+
+    #[test]
+    fn a_connection_forgets_a_gateway_that_is_no_more() {
+        let (mut gateways, [first, second]) = come(["first", "second"]);
+        assert!(gateways.take_out(first).is_some());
+        assert_eq!(gateways.connected[&by(1).stream.unwrap()][..], [second]);
+        assert!(gateways.take_out(second).is_some() && gateways.connected.is_empty());
     }
 }
