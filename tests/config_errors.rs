@@ -154,8 +154,11 @@ mistakes! {
     an_access_realm_with_per_shard: "[Udp(5060)]" => "[Udp(5060)], per_shard: 6000", [
         "4:85+4 error: `per_shard` belongs to core realms | remove it: all shards share an access realm's listeners",
     ];
-    a_core_realm_without_per_shard: "per_shard: 6000, " => "", [
-        "5:9+6 error: a core realm needs `per_shard`, the first shard's own port | add `per_shard: 6000`: shard n listens on 6000+n (2 ports)",
+    a_softswitch_without_own_ports: "per_shard: 6000, " => "", [
+        "7:53+16 error: SIP toward this target, and \"core\" has no `per_shard` | add `per_shard: 6000` to the realm",
+    ];
+    a_softswitch_with_the_own_ports_of_gateways_only: "per_shard: 6000, " => "per_shard_mgcp: 6200, h248: [Udp(2944)], gateways: (14000, 15999), ", [
+        "7:53+16 error: SIP toward this target, and \"core\" has no `per_shard` | add `per_shard: 6000` to the realm",
     ];
     per_shard_beyond_the_last_port: "per_shard: 6000" => "per_shard: 65535", [
         "5:81+5 error: 65535 and 2 shards go beyond port 65535 | at most 65534 for 2 shards",
@@ -346,6 +349,21 @@ mistakes! {
         "4:137+3 error: `large` belongs to core realms | remove it: terminals are answered by the way they came",
     ];
     targets_of_all_kinds: "[\"127.0.3.1:5060\"]" => "[\"sip:127.0.3.1;transport=TCP\", \"SIP:sx.example.net\", \"sip:sx.example.net:5060;transport=udp\", (uri: \"127.0.3.2:5060\", priority: 1, weight: 10)]", [];
+    targets_without_own_ports: "per_shard: 6000, media: (16384, 32767)),
+    },
+    softswitches: { \"sx\": (realm: \"core\", targets: [" => "per_shard_tls: 6100, tls: (certificate: \"a\", key: \"b\"), media: (16384, 32767)),
+    },
+    softswitches: { \"sx\": (realm: \"core\", targets: [\"sip:a.example;transport=tls\", \"sips:127.0.3.2\", \"sip:nowhere:0\", \"sip:sx.example.net\", \"sip:127.0.3.3;transport=tcp\", ", [
+        "7:102+15 error: `nowhere:0` has no port from 1 to 65535 | for example \"sip:10.0.0.20:5060;transport=tcp\" or \"sip:sx.example.net\"",
+        "7:119+20 error: SIP toward this target, and \"core\" has no `per_shard` | add `per_shard: 6000` to the realm",
+        "7:141+29 error: SIP toward this target, and \"core\" has no `per_shard` | add `per_shard: 6000` to the realm",
+        "7:172+16 error: SIP toward this target, and \"core\" has no `per_shard` | add `per_shard: 6000` to the realm",
+    ];
+    a_softswitch_by_tls_alone: "per_shard: 6000, media: (16384, 32767)),
+    },
+    softswitches: { \"sx\": (realm: \"core\", targets: [\"127.0.3.1:5060\"]" => "per_shard_tls: 6100, tls: (certificate: \"a\", key: \"b\"), media: (16384, 32767)),
+    },
+    softswitches: { \"sx\": (realm: \"core\", targets: [\"sip:a.example;transport=tls\", \"sips:127.0.3.2\"]", [];
     a_tls_target_without_own_tls_port: "\"127.0.3.1:5060\"" => "\"sips:127.0.3.1\"", [
         "7:53+16 error: TLS toward `sips:127.0.3.1`, and \"core\" has no `per_shard_tls` | add `per_shard_tls: 6100` and `tls: (certificate: ..., key: ...)` to the realm",
     ];

@@ -1,4 +1,5 @@
-//! Checks of what gateways need: listeners for MGCP and H.248, ports of their own, and servers that speak their protocol.
+//! Checks of what gateways need: listeners for MGCP and H.248, and servers that speak their protocol; and of the ports of our
+//! own that each protocol needs toward its servers.
 
 use super::check::Check;
 use super::place::At;
@@ -86,39 +87,45 @@ pub(super) const fn proto(raw: RawProtocol) -> Proto {
     }
 }
 
-/// Check that the targets of a call agent or controller can be spoken to through its realm.
+/// Check that a target can be spoken to, and through its realm: what is sent there needs an address of ours that the
+/// answers come home to.
 pub(super) fn reachable(
     check: &mut Check<'_>,
     at: At<'_>,
     proto: Proto,
-    targets: &[Target],
+    target: &Target,
     realm: Option<&Realm>,
 ) {
-    if proto == Proto::Sip {
+    if proto != Proto::Sip && !is_agent(check, at, proto, target) {
         return;
     }
-    for (n, target) in targets.iter().enumerate() {
-        let at = at.nth(n).field("uri");
-        let Some(server) = target.server().filter(|_| target.port.is_some() && !target.secure) else {
-            let hint = "write its address and port: \"10.0.0.30:2727\"";
-            check.error(at, format!("`{}` is not the address of a call agent", target.uri), hint);
-            continue;
-        };
-        let carried =
-            server.transport == Transport::Udp || server.transport == Transport::Tcp && proto == Proto::H248;
-        if !carried {
-            let message = format!("{} is not carried by {}", proto.label(), server.transport.token());
-            check.error(at, message, "leave `;transport=` out");
-        } else if let Some(realm) = realm {
-            own_ports_for(check, at, proto, realm);
-        }
+    if let Some(realm) = realm {
+        own_ports_for(check, at, proto, target, realm);
     }
 }
 
-fn own_ports_for(check: &mut Check<'_>, at: At<'_>, proto: Proto, realm: &Realm) {
+/// Is it the address of a call agent or controller, by a transport that carries its protocol?
+fn is_agent(check: &mut Check<'_>, at: At<'_>, proto: Proto, target: &Target) -> bool {
+    let Some(server) = target.server().filter(|_| target.port.is_some() && !target.secure) else {
+        let hint = "write its address and port: \"10.0.0.30:2727\"";
+        check.error(at, format!("`{}` is not the address of a call agent", target.uri), hint);
+        return false;
+    };
+    let carried =
+        server.transport == Transport::Udp || server.transport == Transport::Tcp && proto == Proto::H248;
+    if !carried {
+        let message = format!("{} is not carried by {}", proto.label(), server.transport.token());
+        check.error(at, message, "leave `;transport=` out");
+    }
+    carried
+}
+
+fn own_ports_for(check: &mut Check<'_>, at: At<'_>, proto: Proto, target: &Target, realm: &Realm) {
     let (said, missing, example) = match proto {
+        // A name that says no transport may stand for a server of UDP at any time.
+        Proto::Sip => ("SIP", realm.per_shard.is_none() && !target.is_surely_tls(), "per_shard: 6000"),
         Proto::Mgcp => ("MGCP", realm.per_shard_mgcp.is_none(), "per_shard_mgcp: 6200"),
-        _ => ("H.248", realm.gateways.is_none(), "gateways: (30000, 30999)"),
+        Proto::H248 => ("H.248", realm.gateways.is_none(), "gateways: (30000, 30999)"),
     };
     if missing {
         let name = example.split(':').next().unwrap_or_default();

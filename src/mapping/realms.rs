@@ -174,14 +174,6 @@ fn core_only(check: &mut Check<'_>, at: At<'_>, raw: &RawRealm, shards: u16) {
             check.error(at.field("sip").nth(index), "WebSocket belongs to access realms", hint);
         }
     }
-    if raw.per_shard.is_none()
-        && raw.per_shard_mgcp.is_none()
-        && raw.gateways.is_none()
-        && raw.h248.is_empty()
-    {
-        let hint = format!("add `per_shard: 6000`: shard n listens on 6000+n ({shards} ports)");
-        check.error_at_key(at, "a core realm needs `per_shard`, the first shard's own port", hint);
-    }
     own_ports(check, at.field("per_shard"), "per_shard: 6000", raw.per_shard, shards);
     own_ports(check, at.field("per_shard_tls"), "per_shard_tls: 6100", raw.per_shard_tls, shards);
 }

@@ -64,9 +64,8 @@ fn softswitch(
 ) -> Option<(Softswitch, Vec<Target>)> {
     let (raw, at) = (&item.raw, item.at);
     let realm = known.realm(check, at.field("realm"), &raw.realm, RawSide::Core);
-    let targets = targets(check, at.field("targets"), &raw.targets, realm);
     let proto = gateways::proto(raw.protocol);
-    gateways::reachable(check, at.field("targets"), proto, &targets, realm);
+    let targets = targets(check, at.field("targets"), &raw.targets, proto, realm);
     let each_source = raw.sources.iter().enumerate();
     let sources: Vec<_> =
         each_source.filter_map(|(n, text)| source(check, at.field("sources").nth(n), text)).collect();

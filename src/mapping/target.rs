@@ -1,10 +1,11 @@
 //! Targets of a softswitch: parsed from their URIs, with what only their realm can say about them.
 
 use super::check::Check;
+use super::gateways;
 use super::place::At;
 use super::raw::{RawServer, RawTarget};
 use portolan_shards::realm::{Realm, Server};
-use portolan_shards::types::Transport;
+use portolan_shards::types::{Proto, Transport};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -62,7 +63,7 @@ impl Target {
     }
 
     /// Is nothing but TLS possible?
-    fn is_surely_tls(&self) -> bool {
+    pub(super) fn is_surely_tls(&self) -> bool {
         self.secure || self.transport == Some(Transport::Tls)
     }
 }
@@ -85,6 +86,7 @@ pub(super) fn targets(
     check: &mut Check<'_>,
     at: At<'_>,
     raw: &[RawTarget],
+    proto: Proto,
     realm: Option<&Realm>,
 ) -> Vec<Target> {
     if raw.is_empty() {
@@ -100,6 +102,7 @@ pub(super) fn targets(
         if let Some(realm) = realm {
             reachable(check, at.field("uri"), &parsed, realm);
         }
+        gateways::reachable(check, at.field("uri"), proto, &parsed, realm);
         let same =
             |t: &Target| (&t.host, t.port, t.transport) == (&parsed.host, parsed.port, parsed.transport);
         if targets.iter().any(same) {
