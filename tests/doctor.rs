@@ -32,7 +32,6 @@ fn a_good_machine_has_nothing_to_mend() {
         "locked memory",
         "open files",
         "net.core.rmem_max",
-        "net.core.rmem_default",
         "net.core.wmem_default",
         "net.core.netdev_max_backlog",
         "lent ports",

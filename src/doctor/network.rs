@@ -5,10 +5,10 @@ use crate::mapping::{Loaded, Machine};
 use portolan_shards::realm::Realm;
 use std::collections::BTreeSet;
 
-/// What signaling sockets ask for.
+/// What signaling sockets ask for, in octets. Media sockets ask for less: all set their own receive buffer.
 const RECEIVE_MOST: u64 = 4 << 20;
-/// What media sockets take: about 400 packets of audio.
-const BUFFER: u64 = 212_992;
+/// Octets that may wait in a socket to be sent.
+const SEND_LEAST: u64 = 212_992;
 /// Packets that wait for a processor.
 const BACKLOG: u64 = 4_096;
 
@@ -18,10 +18,9 @@ pub(super) fn findings(host: &Host, loaded: Option<&Loaded>) -> Vec<Finding> {
             host,
             "rmem_max",
             RECEIVE_MOST,
-            "a registration storm is cut down by a smaller buffer of signaling",
+            "a registration storm, or (below 131072) a burst of media, is cut down",
         ),
-        least(host, "rmem_default", BUFFER, "a burst of media overflows a smaller buffer"),
-        least(host, "wmem_default", BUFFER, "a burst toward one peer overflows a smaller buffer"),
+        least(host, "wmem_default", SEND_LEAST, "a burst toward one peer overflows a smaller buffer"),
         least(host, "netdev_max_backlog", BACKLOG, "bursts are dropped before any socket sees them"),
     ];
     findings.extend(loaded.map(|loaded| lent(host, loaded)));

@@ -68,7 +68,6 @@ const GOOD: &[(&str, &str)] = &[
     ),
     ("proc/sys/net/core/rmem_max", "4194304\n"),
     ("proc/sys/net/core/wmem_max", "4194304\n"),
-    ("proc/sys/net/core/rmem_default", "212992\n"),
     ("proc/sys/net/core/wmem_default", "212992\n"),
     ("proc/sys/net/core/netdev_max_backlog", "4096\n"),
     ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
