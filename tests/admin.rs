@@ -58,6 +58,9 @@ fn metrics_have_every_shard_and_the_process() {
         "portolan_shards 2",
         "portolan_ready 1",
         "# TYPE portolan_sessions gauge",
+        "# HELP portolan_gateways Gateways (MGCP, H.248) that serve now",
+        "# HELP portolan_gateways_moved Gateways that came by another flow",
+        "# HELP portolan_bindings_lost Terminals and gateways that are gone: keepalives unanswered, or connection ended",
         "# EOF",
     ] {
         assert!(body.lines().any(|l| l == line), "{line} is not in\n{body}");

@@ -94,7 +94,7 @@ pub struct Stats {
     pub bindings: u64,
     /// Gauge: dialogs now.
     pub dialogs: u64,
-    /// Gauge: gateways that a call agent has accepted and that answer.
+    /// Gauge: gateways that a call agent or controller has accepted and that answer.
     pub gateways: u64,
     /// Gateways that came by another flow when the one before had become silent.
     pub gateways_moved: u64,
@@ -118,7 +118,7 @@ pub struct Stats {
     pub nats_learned: u64,
     /// Responses in which a server asked for fewer requests (RFC 7339).
     pub overload_reports: u64,
-    /// Bindings dropped because the terminal is gone.
+    /// Terminals and gateways that are gone: keepalives unanswered, or connection ended.
     pub bindings_lost: u64,
     /// Refreshes answered in the registrar's place.
     pub registrations_absorbed: u64,

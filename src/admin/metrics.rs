@@ -45,7 +45,7 @@ const GAUGES: &[(&str, &str, Read)] = &[
     }),
     ("portolan_bindings", "Registered terminals now", |s| s.bindings),
     ("portolan_dialogs", "SIP dialogs known now", |s| s.dialogs),
-    ("portolan_gateways", "MGCP gateways that serve now", |s| s.gateways),
+    ("portolan_gateways", "Gateways (MGCP, H.248) that serve now", |s| s.gateways),
     ("portolan_transactions", "Signaling transactions open now", |s| s.transactions),
     ("portolan_nats_learned", "NATs whose keepalive interval has grown", |s| s.nats_learned),
 ];
@@ -59,8 +59,12 @@ const COUNTERS: &[(&str, &str, Read)] = &[
         s.failovers
     }),
     ("portolan_byes_sent", "BYEs to the ends of calls that ended without one", |s| s.byes_sent),
-    ("portolan_gateways_moved", "MGCP gateways that came by another flow", |s| s.gateways_moved),
-    ("portolan_bindings_lost", "Terminals that stopped to answer keepalives", |s| s.bindings_lost),
+    ("portolan_gateways_moved", "Gateways that came by another flow", |s| s.gateways_moved),
+    (
+        "portolan_bindings_lost",
+        "Terminals and gateways that are gone: keepalives unanswered, or connection ended",
+        |s| s.bindings_lost,
+    ),
     ("portolan_overload_reports", "Responses in which a server asked for fewer requests", |s| {
         s.overload_reports
     }),
