@@ -26,7 +26,8 @@ use anyhow::Context;
 pub use options::Bench;
 use std::process::ExitCode;
 
-/// Run a benchmark. The exit code is a failure when a goal of it was missed, or it could not run.
+/// Run a benchmark. The exit code is a failure when it could not run, when `registrations`, `attack` or `soak` was not good,
+/// or when `calls` or `media` gave no valid figure; goals of `peers` are printed only.
 pub fn run(bench: &Bench) -> ExitCode {
     let limits = raise_open_files(OPEN_FILES).context("cannot raise the limit of open files").map(drop);
     match limits.and_then(|()| measure(bench)) {
