@@ -13,8 +13,10 @@ use std::time::Duration;
 
 /// A turn in which the generator was the limit is repeated; the last of so many counts all the same, and is marked.
 const REPEATS: u32 = 3;
+/// Sockets of a call at the generator, which is one process: RTP at both ends.
+const FILES_A_CALL: u64 = 2;
 /// Sockets of a call at the relay: RTP and RTCP on both sides.
-const FILES_A_CALL: u64 = 4;
+const SOCKETS_A_CALL: u64 = 4;
 /// Listeners, and ports that are bound ahead of need.
 const SPARE_FILES: u64 = 400;
 
@@ -37,9 +39,13 @@ struct Outcome {
 pub(super) fn run(options: &CurveOptions) -> anyhow::Result<bool> {
     ensure!(options.calls.iter().all(|calls| (1..=10_000).contains(calls)), "--calls: 1 to 10000 each");
     ensure!(!options.calls.is_empty(), "--calls names no number");
-    let site = Site::new(&options.place)?;
     let numbers = affordable(&options.calls);
     ensure!(!numbers.is_empty(), "not enough files may be open (ulimit -n)");
+    let mut site = Site::new(&options.place)?;
+    if options.place.shards.is_none() {
+        site.shards = shards(*numbers.iter().max().unwrap_or(&0), open_files());
+        eprintln!("# {} shards on one core, each with its own files", site.shards);
+    }
     let mut turns = vec![Vec::new(); numbers.len()];
     for round in 0..options.rounds {
         for index in order(numbers.len(), round) {
@@ -67,6 +73,15 @@ fn affordable(calls: &[u32]) -> Vec<u32> {
         eprintln!("# left out: {left_out:?}; {} open files are enough for {most} calls", open_files());
     }
     fit
+}
+
+/// So many that each has the files for its calls, also when the hash gives it a twentieth more than its part. All numbers of
+/// calls are measured with the same.
+fn shards(calls: u32, files: u64) -> u16 {
+    let most = (files.saturating_sub(SPARE_FILES) / SOCKETS_A_CALL).max(1);
+    let wanted = u64::from(calls);
+    let each = if wanted > most { most * 20 / 21 } else { most };
+    u16::try_from(wanted.div_ceil(each.max(1))).unwrap_or(u16::MAX).max(1)
 }
 
 /// Forth and back, so that a machine that grows slower does not bend the curve.
@@ -120,6 +135,12 @@ mod tests {
     fn rounds_go_forth_and_back() {
         assert_eq!(order(3, 0), [0, 1, 2]);
         assert_eq!(order(3, 1), [2, 1, 0]);
+    }
+
+    #[test]
+    fn each_shard_has_the_files_for_its_calls() {
+        assert_eq!([1, 4_900, 4_901, 8_000, 10_000].map(|calls| shards(calls, 20_000)), [1, 1, 2, 2, 3]);
+        assert_eq!(shards(8_000, 1 << 20), 1);
     }
 
     #[test]

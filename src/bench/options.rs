@@ -37,6 +37,10 @@ pub struct Place {
     /// Portolan's `limits.batch_us`; without it, what Portolan does by itself
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub batch_us: Option<u32>,
+    /// Portolan's shards, all on the core of the measured processes; without it one, or for `curve` so many that each may
+    /// have the sockets of its calls
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub shards: Option<u16>,
     /// End with one JSON object
     #[arg(long)]
     pub json: bool,

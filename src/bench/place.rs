@@ -17,6 +17,8 @@ pub(super) struct Site {
     generator: usize,
     /// Portolan's, where it is not to be its own.
     pub(super) batch_us: Option<u32>,
+    /// Portolan's.
+    pub(super) shards: u16,
 }
 
 impl Site {
@@ -33,7 +35,8 @@ impl Site {
         if relay == generator {
             eprintln!("# one core for all: the generator takes time that the relay needs");
         }
-        let site = Self { network, allowed, relay, generator, batch_us: place.batch_us };
+        let (batch_us, shards) = (place.batch_us, place.shards.unwrap_or(1));
+        let site = Self { network, allowed, relay, generator, batch_us, shards };
         site.pin(site.generator)?;
         Ok(site)
     }

@@ -41,15 +41,16 @@ impl System {
     }
 }
 
-/// This very program with one shard, from the shipped loopback configuration with its own addresses and more ports.
+/// This very program, from the shipped loopback configuration with its own addresses and more ports.
 pub(super) fn portolan(site: &Site, home: &Path) -> anyhow::Result<(Peer, SocketAddr)> {
     let (access, core, softswitch) = (site.ip(1), site.ip(2), site.at(3, 5060));
     let text = format!(
-        "(\n    shards: Count(1),\n    realms: {{\n        \"access\": (side: Access, address: \"{access}\", \
+        "(\n    shards: Count({}),\n    realms: {{\n        \"access\": (side: Access, address: \"{access}\", \
          sip: [Udp(5060)], media: (32768, 65535)),\n        \"core\": (side: Core, address: \"{core}\", \
          sip: [Udp(5060)], per_shard: 6000, media: (32768, 65535)),\n    }},\n    softswitches: {{\"softswitch\": \
          (realm: \"core\", targets: [\"{softswitch}\"], domain: \"example.net\")}},\n    mappings: [(access: \
          \"access\", softswitch: \"softswitch\")],\n    limits: ({}),\n    admin: (listen: None),\n)\n",
+        site.shards,
         site.batch_us.map(|us| format!("batch_us: {us}")).unwrap_or_default()
     );
     let file = home.join("portolan.ron");
